@@ -1,0 +1,880 @@
+"""microlora: how can about 1 % of the parameters adapt a language model?
+
+Low-rank adaptation (LoRA, Hu et al. 2021, arXiv:2106.09685) freezes a pretrained weight W and learns
+a small change beside it, W' = W + (alpha/r) B A, where A is r x d_in, B is d_out x r and r is tiny.
+B starts at zero, so the adapted model starts as the base model. Afterwards B A can be added into W,
+and the adapted model costs what the base costs; or it stays apart, and many adapters share one base.
+
+What runs: a tiny GPT learns English given names. Adapters of several ranks and places then teach it
+Korean ones, and so does full fine-tuning, the control.
+
+What to look for: how much of full fine-tuning's gain the smallest adapters recover; how much English
+each row forgets (Biderman et al. 2024, "LoRA learns less and forgets less", arXiv:2405.09673); how
+much less work a step is.
+
+Use it when memory is short, when many variants share one base, or when the base must not be
+forgotten. Fine-tune fully when the new task is far from the old one and nothing else matters.
+
+Read from top to bottom. Sections 3 to 6 are the same in microdpo.py, microppo.py and micromoe.py:
+who has read them there goes from section 2 to section 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from operator import mul
+from typing import Any, NoReturn, Union
+
+# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS
+# ==================================================================================================
+
+N_EMBD = 32  # width d
+N_HEAD = 4  # attention heads, of 8 dimensions each
+N_LAYER = 1  # blocks
+BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
+INIT_STD = 0.08  # standard deviation of the initial weights
+BATCH = 1  # names a step
+
+PRETRAIN_STEPS = 500  # the base loss has flattened by then
+PRETRAIN_LR = 0.01  # Adam's highest learning rate, as for every rate below
+
+ADAPT_STEPS = 300  # the same for every row of the sweep
+ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
+
+# The sweep: (adapted matrices, rank, learning rate). wq wk wv wo are attention's projections, w1 w2
+# the MLP's, lm_head leads from d numbers to the letters. Each rate is the best of a grid for its own
+# row, full fine-tuning's too, by the target loss on seeds kept for that (docs/implementation.md).
+FULL = "full fine-tuning"
+ATTENTION = ["0.wq", "0.wk", "0.wv", "0.wo"]
+EVERY = [*ATTENTION, "0.w1", "0.w2", "lm_head"]
+SWEEP: list[tuple[str, list[str], int, float]] = [
+    (FULL, [], 0, 0.007),
+    ("lm_head", ["lm_head"], 1, 0.05),
+    ("wq wv", ["0.wq", "0.wv"], 1, 0.015),
+    ("attention", ATTENTION, 4, 0.012),
+    ("every matrix", EVERY, 1, 0.01),
+    ("every matrix", EVERY, 2, 0.007),
+]
+
+
+# ==================================================================================================
+# 3. DATA  (shared: the same text in all four scripts)
+# ==================================================================================================
+# The model reads and writes given names, one letter at a time. Any file with one name a line can
+# take their place: --names FILE.
+
+NAMES = """
+aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
+alejandro alessandra alexa alexandra alexis alfred alicia alina alisa allison alma alonzo amanda
+amara amber amelia amir amos amy anders andre andrea andy angela angelica angelo anita anna anne
+annette anthony anton antonia april ariel arjun arlo arthur arturo ashley aubrey audrey august
+aurelia ava avery axel barry basil beatrice belinda ben benedict bennett bernard bernice beth
+bethany beverly bill blair blanca boris brad bradley brendan brent brian brittany brooke bruce
+bruno byron caleb calvin camille candace cara carl carlos carmen carolina carrie carter caspar
+cassandra catherine cecilia cedric celia chad charles charlotte chester chloe chris christopher
+claire clara clarence clayton clement clifford cody colette colin conrad cora corey cornelius craig
+crystal cynthia cyrus dakota dalia damian dan daniel daniela danielle daphne darcy daria darren
+daryl david dawn debra declan delia denise dennis derek diana diego dinah dmitri dominic donald
+dora doreen dorothy duncan dustin earl edith edmund edna edwin eileen elaine eli eliana elias
+elijah eliza elizabeth ella ellis elmer eloise elsie emanuel emerson emilia emma emmanuel eric
+erica erin esme esteban esther etta eugene eva ezra fabian faith felipe felix fernanda fernando
+florence floyd frances francisco frank franklin frederick gabriel gabriela gareth gavin gemma
+genevieve george gerald gianna gideon gina giselle gladys glen grace graham grant greta guillermo
+gustavo guy hannah harold harper harrison harry harvey heather heidi helen henrietta herbert herman
+holly homer howard hugh hugo ibrahim ignacio imani imogen irene iris irma isabel isabella isaiah
+isla ivy jack jackson jade jaime jake james jan jana janet jared jasmine jasper javier jean jeffrey
+jenna jenny jeremy jerome jerry jesus jill jimmy joaquin jocelyn joel johanna jonah jonas jonathan
+jose josefina joseph joshua joy joyce juanita judy jules julian juliana juliet june justin kara
+karina karl kate katie katrina kayla kelsey kelvin kendra kenneth kieran kim kimberly kristen
+kristina kurt laila lance lara larry lauren laurence lawrence layla leah leila lena leon leonard
+leonardo leonora lester leticia levi lidia lila lilian liliana lincoln linda lionel logan lois lola
+lorenzo lorraine louis louise lucia lucian lucinda lucy luke luther lydia mabel madison magdalena
+maggie malik manuel mara marcia marco marcos marcus maria mariam marian marina mario marion marisol
+mark marlene marshall martin martina mary mason matilda maureen maurice maxine megan melanie
+melinda melvin mercedes meredith michael michelle miguel mila milo milton mina mira miranda miriam
+molly monica monique moses myra myrtle nadine naomi natalie nathan nathaniel nelson nicholas nicole
+nigel noel noelle nolan norman octavia odette olga olivia omar opal oscar otis otto pablo pamela
+paola patricia paul paula pearl pedro percy peter petra phoebe pierre priscilla quentin rafael
+ralph ramon raphael raquel raul ravi reed regina reginald rene reuben rhoda richard robert roberta
+robin roderick rodney roger roland romeo ronald rosa rosalind rose rosemary ross roy ruben ruby
+rupert russell ruth ryan sally salvador sam samson samuel sandra sarah saul savannah scott
+sebastian selena serena sergio shane sharon shaun shelby sherman shirley sidney silas silvia simon
+solomon sonia sophia sophie stanley stella stephanie stewart stuart summer susanna sybil sylvester
+tabitha tania tara tatiana taylor teresa tessa thea theodora theresa thomas tiffany tobias todd
+tomas travis trevor trina tristan ulysses una ursula valerie vanessa vera veronica victor victoria
+viola virginia vivian wallace walter warren wendy wesley wilbur willa william willow winston xavier
+yara yvette yvonne zachary zara
+""".split()
+
+EDGE = 0  # the token before the first letter and after the last one
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one clear line and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 text file; exit status 2 if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except (OSError, ValueError) as error:
+        fail(f"{path}: {getattr(error, 'strerror', error)}; give the path of a text file")
+    lines = []
+    for number, line in enumerate(raw, 1):
+        try:
+            lines.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError:
+            fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
+        if not lines[-1].isprintable():
+            fail(f"{path}, line {number}: holds control characters; give a text file")
+    return lines
+
+
+def read_names(path: str | None) -> list[str]:
+    """The embedded names, or those of a file: lower case, each name once."""
+    if path is None:
+        return NAMES
+    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
+    longest = BLOCK_SIZE - 1
+    names = [name for name in found if len(name) <= longest]
+    if not names:
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+    if len(names) < 20:
+        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
+    if len(names) < len(found):
+        skipped = len(found) - len(names)
+        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+    return names
+
+
+def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
+    """(training part, held-out part); the second is a share, 200 items at most."""
+    shuffled = rng.sample(items, len(items))
+    held_out = max(1, min(200, int(share * len(items))))
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def alphabet_of(names: list[str]) -> list[str]:
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# ==================================================================================================
+# 4. AUTOGRAD  (shared)
+# ==================================================================================================
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node:  child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # of Values or of floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Matrix]
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0
+        self.children = children
+        self.local_grads = local_grads
+
+    # Each operation states its value, its operands and its local derivatives. With a plain number
+    # on the other side, the Value is the only child.
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a * b, (self, other), (b, a))
+        return Value(self.data * other, (self,), (other,))
+
+    def __truediv__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
+        return Value(self.data / other, (self,), (1.0 / other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        slope = k * self.data ** (k - 1) if k else 0.0
+        return Value(self.data**k, (self,), (slope,))
+
+    def exp(self) -> Value:
+        e = math.exp(self.data)
+        return Value(e, (self,), (e,))
+
+    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1.0 - t * t,))
+
+    def relu(self) -> Value:  # switched off, it is a constant: no path back
+        return Value(0.0) if self.data <= 0 else Value(self.data, (self,), (1.0,))
+
+    def __neg__(self) -> Value:
+        return self * -1.0
+
+    def __sub__(self, other: Number) -> Value:
+        return self + -other
+
+    def __rsub__(self, other: float) -> Value:
+        return -self + other
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self**-1.0 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """The nodes below this one that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
+        Parameters have no children and need no visit.
+        """
+        seen: set[Value] = set()
+        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        stack = [self]
+        while stack:
+            node = stack[-1]
+            if node in seen:  # back again: everything below it is in order
+                order[stack.pop()] = None
+            else:
+                seen.add(node)
+                stack += [c for c in node.children if c.children and c not in seen]
+        return list(order)
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            if node.grad:  # a zero has nothing to pass on
+                node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node."""
+        grad = self.grad
+        for child, local in zip(self.children, self.local_grads):
+            child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers in xs, which are all Values or all floats."""
+    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if a_data is not a and b_data is not b:
+        return Value(result, (*a, *b), (*b_data, *a_data))
+    if a_data is not a:
+        return Value(result, a, b_data)
+    if b_data is not b:
+        return Value(result, b, a_data)
+    return result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    data = floats(xs)
+    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(logits)[target], in nats.
+
+    Equal to log(sum_j e^z_j) - z_target; the largest z is taken out of the exponentials first, so
+    that no logit overflows. Its derivative is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp(z - top) for z in data]
+    norm = sum(exps)
+    loss = math.log(norm) + top - data[target]
+    if data is logits:
+        return loss
+    slopes = [e / norm for e in exps]
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def exp(x: Any) -> Any:
+    return x.exp() if isinstance(x, Value) else math.exp(x)
+
+
+def relu(x: Any) -> Any:
+    return x.relu() if isinstance(x, Value) else max(x, 0.0)
+
+
+# ==================================================================================================
+# 5. MODEL  (shared, but for the marked lines)
+# ==================================================================================================
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is a
+# dict of named matrices, and a matrix a list of rows, of floats or of Values.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
+
+    def matrix(rows: int, columns: int) -> Matrix:
+        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+    d = N_EMBD
+    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = matrix(d, d)
+        model[f"{layer}.w1"] = matrix(4 * d, d)
+        model[f"{layer}.w2"] = matrix(d, 4 * d)
+    model["lm_head"] = matrix(vocabulary, d)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,)."""
+    return [dot(row, x) for row in weights]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+    return [v * scale for v in x]
+
+
+def softmax(logits: Vector) -> list[Any]:
+    """e^z_i / sum_j e^z_j; the largest z is taken out first, as above."""
+    top = max(floats(logits))
+    exps = [exp(z - top) for z in logits]
+    norm = total(exps)
+    return [e / norm for e in exps]
+
+
+# --- where the scripts differ: microlora.py adds its adapters to project(), ---
+# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
+
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x, and (alpha/r) B A x on top where the model has an adapter for W."""
+    y = linear(model[name], x)
+    if f"{name}.A" not in model:
+        return y
+    a, b = model[f"{name}.A"], model[f"{name}.B"]
+    scale = ALPHA / len(a)  # the rank r is the number of A's rows
+    hidden = [scale * h for h in linear(a, x)]
+    return add(y, linear(b, hidden))
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+# --- the same again ---
+
+def new_cache() -> list[tuple[list[Any], list[Any]]]:
+    """For every layer, the keys and the values of the positions read so far."""
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
+    equation 1 of Vaswani et al. 2017.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    size = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            attention = softmax([dot(query[part], key[part]) for key in keys])
+            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    return [
+        cross_entropy(gpt(model, token, cache), following)
+        for token, following in zip(tokens, tokens[1:])
+    ]
+
+
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t=1.0) -> list[int]:
+    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    tokens = [prompt[-1]]
+    for _ in range(BLOCK_SIZE - len(prompt) + 1):
+        chances = softmax([z / t for z in gpt(model, tokens[-1], cache)])
+        tokens += rng.choices(range(len(chances)), chances)
+        if tokens[-1] == EDGE:
+            break
+    return tokens[1:]
+
+
+# ==================================================================================================
+# 6. TRAINING KIT  (shared)
+# ==================================================================================================
+
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Any = (), b1=0.9, b2=0.99):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = b1, b2, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        b1, b2 = self.b1, self.b2
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        data, grads = [p.data for p in self.values], [p.grad for p in self.values]
+        for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
+            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
+            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            weights[:] = [
+                w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
+            ]
+            g[:] = [0.0] * len(g)
+        for p, x in zip(self.values, data):
+            p.data, p.grad = x, 0.0
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    to zero. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    return losses
+
+
+def next_letter(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+
+    Each name's graph is walked back, and dropped, before the next one's is built.
+    """
+
+    def learn() -> float:
+        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
+        size = sum(len(tokens) - 1 for tokens in batch)
+        loss = 0.0
+        for tokens in batch:
+            share = total(token_losses(model, tokens)) / size
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
+    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
+    return sum(losses) / len(losses)
+
+
+def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
+    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    done = "#" * (20 * step // steps)
+    line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
+    if step == steps:
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+    else:
+        line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        ending = "\n" if step == steps else ""
+        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+    elif 10 * step // steps > 10 * (step - 1) // steps:
+        print(line, file=sys.stderr)
+
+
+def blocks(marks: str, ascii_marks: str) -> str:
+    """marks, if the output's encoding has them, else ascii_marks."""
+    try:
+        marks.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return ascii_marks
+    return marks
+
+
+def sparkline(values: Sequence[float], width: int = 50) -> str:
+    """A curve in one line of text: high marks for high values."""
+    width = min(width, len(values))
+    edges = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    low, high = min(means), max(means)
+    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
+    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A horizontal bar, full at share = 1."""
+    return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
+
+
+def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
+    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+    print("\nclaims, measured in this run")
+    failed = 0
+    for text, measured, relation, bound in claims:
+        holds = measured >= bound if relation == ">=" else measured <= bound
+        failed += not holds
+        mark = "ok  " if holds else "FAIL"
+        print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
+    return 1 if failed else 0
+
+
+def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags) -> int:
+    """Read the command line, run the experiment, end politely whatever happens."""
+    parser = argparse.ArgumentParser(description=title, allow_abbrev=False)
+    parser.error = fail  # type: ignore[method-assign]
+    parser.add_argument("--seed", type=int, default=42, metavar="N", help="default 42")
+    flags = {"names": "your own names, one a line, in UTF-8", **flags}
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=meaning)
+    args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    try:
+        return experiment(**vars(args))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has left: | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    finally:
+        gc.enable()
+
+
+# ==================================================================================================
+# 7. THE ALGORITHM: LOW-RANK ADAPTATION
+# ==================================================================================================
+# Fine-tuning moves a weight matrix from W to W + dW, and dW has as many numbers as W. LoRA writes the
+# change as a product instead (paper, equation 3):
+#
+#     W' x = W x + (alpha/r) B (A x)          W: n x m,   B: n x r,   A: r x m
+#
+# With r = 1 and n = m = 32 these are 64 numbers instead of 1,024. The price: all changes of the output
+# lie in r directions, the columns of B. Three details carry the method.
+#
+# - A is random and B is zero, so B A = 0 and training starts at the base model. (Were both zero, they
+#   would stay so: the gradient of A is proportional to B, and that of B to A.)
+# - W is made of floats here, not of Values. Nothing is computed or stored for its gradient: dot() of
+#   floats and Values has edges to the Values only. Below the lowest adapter x is floats too, and the
+#   graph does not even begin.
+# - alpha/r keeps the size of the change roughly the same when r changes.
+#
+# The forward pass is project() in section 5. What is left: make an adapter, attach it, merge it.
+
+
+def new_adapter(base: Model, places: Sequence[str], rank: int, rng: random.Random) -> Model:
+    """A and B, as Values, for each named matrix (n x m) of the base.
+
+    A is rank x m, drawn from N(0, 1/m), and B is n x rank, zero (paper, section 4.1). The adapter is
+    attached with {**base, **adapter}, which copies nothing; taken away, the base is what it was.
+    """
+    adapter: Model = {}
+    for name in places:
+        n, m = len(base[name]), len(base[name][0])
+        a = [[rng.gauss(0.0, m**-0.5) for _ in range(m)] for _ in range(rank)]
+        b = [[0.0] * rank for _ in range(n)]
+        adapter |= unfreeze({f"{name}.A": a, f"{name}.B": b})
+    return adapter
+
+
+def merge(base: Model, adapter: Model) -> Model:
+    """The base with W + (alpha/r) B A in place of W, in floats: the base's shapes, the base's cost."""
+    merged = freeze(base)
+    small = freeze(adapter)
+    for name in [key[:-2] for key in adapter if key.endswith(".A")]:
+        a, b = small[f"{name}.A"], small[f"{name}.B"]
+        scale = ALPHA / len(a)
+        columns = list(zip(*a))
+        merged[name] = [
+            [w + scale * dot(b_row, column) for w, column in zip(w_row, columns)]
+            for w_row, b_row in zip(base[name], b)
+        ]
+    return merged
+
+
+def singular_values(matrix: Matrix) -> list[float]:
+    """The singular values of a matrix of floats, largest first.
+
+    One-sided Jacobi: rotate pairs of rows until every two are orthogonal. A rotation changes no
+    singular value, and those of a matrix with orthogonal rows are the rows' lengths.
+    """
+    rows = [list(row) for row in matrix]
+    for _ in range(12):  # sweeps; convergence is quadratic, and half of them would do
+        for i in range(len(rows)):
+            for j in range(i):
+                p, q = rows[i], rows[j]
+                angle = 0.5 * math.atan2(2 * dot(p, q), dot(p, p) - dot(q, q))
+                c, s = math.cos(angle), math.sin(angle)
+                rows[i] = [c * x + s * y for x, y in zip(p, q)]
+                rows[j] = [c * y - s * x for x, y in zip(p, q)]
+    return sorted((math.sqrt(dot(row, row)) for row in rows), reverse=True)
+
+
+def directions(singular: Sequence[float]) -> int:
+    """How many of the largest singular values hold 90 % of the sum of squares."""
+    held, everything = 0.0, 0.9 * dot(singular, singular)
+    for count, value in enumerate(singular, 1):
+        held += value * value
+        if held >= everything:
+            return count
+    return len(singular)
+
+
+# ==================================================================================================
+# 8. EXPERIMENT
+# ==================================================================================================
+# The target: given names of Korea, romanized. Other letter pairs (eo, ae, hy), two syllables each,
+# other endings: a shift that is seen at once.
+
+KOREAN = """
+areum arin baekhyun bitna boram boyoung byulyi chaeryeong chaeun chaeyoung changkyun chanyeol
+chorong daeun dasom dayeon dayoung dohee dohyun dongmin dongwook doyun eunbi eunha eunji eunjung
+eunkyung eunseo eunsook eunyoung gaeul gahee garam gayoon gunwoo gyeonghwan gyeongmin gyuri haerin
+hajun haneul haram hayoon hayoung heeyeon hongjoong hoseok hyein hyejin hyeri hyesook hyewon hyolyn
+hyomin hyunah hyungwon hyunjun hyunkyung hyunseo hyunyoung inho insu iseul jaeho jaemin jaewon
+jaeyong jeongmin jeongyeon jiho jihu jihun jihwan jihyo jimin jinhee jinri jinwoo jinyoung jisuk
+jisung jiwon jiwoo jiyeon jiyoung jiyu jiyun jongho jongin jooheon joohyun jooyeon junghee junghwa
+jungsook jungwoo junho junhyuk junki junseo junwoo juwon kihoon kihyun kyuhyun kyunghee kyungmi
+kyungsoo mijoo minah mingi minhee minho minjae minjoo minjun minseo minseok minyoung miyeon
+moonbyul myunghee myungsoo naeun namjoon narae nari nayeon nayoung sangmin sangwoo sehun seoah
+seohyun seojun seokjin seonghwa seongjin seonhee seoyun seulgi seungho seungjun seungmin seungyeon
+seyoung sieun sihoo sinbi siyeon siyun sohee sohyun sojin soojin sookhee sooyeon sooyoung sowon
+soyou soyoung soyul sua sujeong sungjae sungmin sungyeon sunhee sunja sunyoung suyeon suyoung
+taehyun taehyung taeyang taeyeon taeyoon wheein wonbin wonyoung woohyun woojin wooyoung yein yejun
+yena yeonhee yeonwoo yeosang yerin yeseo yongjun yongsun yoona yoonhee yoonseo younghee youngho
+youngja youngmin youngsook yubin yuchan yujin yujun yuna yunho yunwoo yura yusung
+""".split()
+
+
+def backward_edges(model: Model, tokens: Sequence[int]) -> int:
+    """The chain-rule steps in the graph of one name: work that can be counted."""
+    return sum(len(node.children) for node in total(token_losses(model, tokens)).graph())
+
+
+def all_logits(model: Model, tokens: Sequence[int]) -> list[float]:
+    """The logits after every token, in one list."""
+    cache = new_cache()
+    return [z for token in tokens for z in floats(gpt(model, token, cache))]
+
+
+def differing(xs: Sequence[float], ys: Sequence[float]) -> int:
+    return sum(x != y for x, y in zip(xs, ys))
+
+
+def experiment(seed: int, names: str | None) -> int:
+    rng = random.Random(seed)
+    english, english_held = split(read_names(names), rng)
+    korean, korean_held = split(KOREAN, rng, share=0.25)
+    alphabet = alphabet_of(english + english_held + KOREAN)
+    print(f"microlora, seed {seed}")
+    print(f"base names: {len(english)} to learn, {len(english_held)} held out; ", end="")
+    print(f"target names: {len(korean)} and {len(korean_held)}")
+
+    # Pretrain, then freeze: from here on the base is floats.
+    learner = unfreeze(init_model(len(alphabet), rng))
+    size = len(weights_of(learner))
+    learn = next_letter(learner, english, alphabet, rng)
+    optimizer = Adam(weights_of(learner))
+    curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
+    base = freeze(learner)
+    untouched = freeze(base)  # to compare with at the end
+
+    # Adapt, once for every row, on the same names in the same order.
+    probe = encode(korean_held[0], alphabet)
+    models, adapters, curves, table = [base], [], [curve], []
+
+    def measure(trained: int, edges: int, model: Model) -> None:
+        losses = (mean_loss(freeze(model), part, alphabet) for part in (korean_held, english_held))
+        table.append((trained, edges, *losses))
+
+    measure(0, 0, base)
+    for place, matrices, rank, lr in SWEEP:
+        adapter = new_adapter(base, matrices, rank, rng)
+        model = unfreeze(base) if place == FULL else {**base, **adapter}
+        values = weights_of(model if place == FULL else adapter)
+        learn = next_letter(model, korean, alphabet, random.Random(seed))
+        curves.append(train(f"{place} {rank or ''}", learn, Adam(values), ADAPT_STEPS, lr))
+        measure(len(values), backward_edges(model, probe), model)
+        models.append(freeze(model))
+        adapters.append(adapter)
+    labels = [f"{place:17}{rank or '-':>2}" for place, _, rank, _ in [("nothing", [], 0, 0), *SWEEP]]
+
+    print(f"\ntraining loss a token, in nats: {PRETRAIN_STEPS} steps of pretraining, then")
+    print(f"{ADAPT_STEPS} steps of every row            rank")
+    for label, line in zip(["pretraining        ", *labels[1:]], curves):
+        ends = f"{sum(line[:10]) / 10:.2f} to {sum(line[-50:]) / 50:.2f}"
+        print(f"  {label}  {sparkline(line, 40)} {ends}")
+
+    _, _, start, known = table[0]
+    _, full_edges, full_target, full_base = table[1]
+    gains = [(start - row[2]) / (start - full_target) for row in table]
+    print("\nwhat each row learned, and what it forgot")
+    print("adapted         rank trained   share    held   edges target   base    gain")
+    for label, (n, edges, target, forgot), gain in zip(labels, table, gains):
+        print(f"{label} {n:7} {n / size:7.2%} {3 * n:7} {edges:7}", end="")
+        print(f" {target:6.3f} {forgot:6.3f} {gain:7.1%}")
+    print(f"""  trained  parameters that learn, and their share of the model's {size}
+  held     floats kept for them: a gradient each, and Adam's two moments
+  edges    chain-rule steps in the graph of one name ({korean_held[0]}): a step's work
+  target   loss a token on held-out Korean names
+  base     the same on held-out English ones: what rises here is forgetting
+  gain     share of full fine-tuning's improvement on the target""")
+
+    print("\nnames that each row writes, the base model first")
+    for label, model in zip(labels, models):
+        draw = random.Random(seed)
+        words = [decode(sample(model, [EDGE], draw), alphabet) for _ in range(9)]
+        print(f"  {label}  {' '.join(words)}"[:79])
+
+    # How low-rank is full fine-tuning's own change? The control is a matrix of random numbers.
+    print("\nsingular values of full fine-tuning's change of the matrix wv")
+    change = [
+        [x - y for x, y in zip(new, old)] for new, old in zip(models[1]["0.wv"], base["0.wv"])
+    ]
+    spectrum = singular_values(change)
+    noise = singular_values([[rng.gauss(0.0, 1.0) for _ in row] for row in change])
+    for k in range(0, len(spectrum), 4):
+        print(f"  {k + 1:2} {spectrum[k]:6.3f} {bar(spectrum[k] / spectrum[0])}")
+    print(f"  90 % of the sum of squares lies in {directions(spectrum)} of {N_EMBD} directions, ", end="")
+    print(f"of a random matrix in {directions(noise)}.")
+    print("""  So the change has structure, but at this size it is far from rank 1 or 2: low rank
+  costs something here, and the column gain says how much. Large pretrained models
+  differ in having most features already; few directions suffice to use them anew.""")
+
+    # Merge, swap, take away: one base, many adapters.
+    first, second = adapters[1], adapters[-1]
+    attached = all_logits({**base, **first}, probe)
+    merged = all_logits(merge(base, first), probe)
+    all_logits({**base, **second}, probe)
+    again = all_logits({**base, **first}, probe)
+    small = [gain for row, gain in zip(table[2:], gains[2:]) if row[0] <= 0.01 * size]
+    closest = max(row[3] - full_base for row in table[2:])
+    work = max(row[1] for row in table[2:]) / full_edges
+    return check_claims([
+        ("base weights changed by all this training", differing(weights_of(base), weights_of(untouched)), "<=", 0),
+        ("logits changed by swapping adapters and back", differing(attached, again), "<=", 0),
+        ("merged against attached, largest logit gap", max(abs(x - y) for x, y in zip(attached, merged)), "<=", 1e-9),
+        ("full fine-tuning's gain on the target, nats", start - full_target, ">=", 0.8),
+        ("best gain with at most 1 % of the parameters", max(small), ">=", 0.3),
+        ("gain of the largest adapter", gains[-1], ">=", 0.7),
+        ("most forgetful adapter against full, nats", closest, "<=", 0.0),
+        ("largest share of full's backward work", work, "<=", 0.8),
+    ])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(experiment, "How can about 1 % of the parameters adapt a language model?", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The tests: `python -m unittest` from the project's root runs them all."""

@@ -1,0 +1,535 @@
+"""Sections 3 to 6. They are the same text in every script, which is the first
+test here; the others therefore test one copy of them."""
+
+import ast
+import gc
+import io
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import microlora as m
+from microlora import Value
+from tests import shared
+from tests.support import ROOT, slope
+
+
+WIDTH = m.N_EMBD
+
+
+def setUpModule():
+    m.N_EMBD = 8  # a smaller model shows the same and runs faster
+
+
+def tearDownModule():
+    m.N_EMBD = WIDTH
+
+
+class SharedText(unittest.TestCase):
+    def test_sections_are_identical(self):
+        self.assertEqual(shared.differences(), [])
+
+    def test_every_script_has_the_eight_sections_in_order(self):
+        for path in shared.scripts():
+            found = shared.sections(path.read_text("utf-8"))
+            self.assertEqual(list(found), [0, 1, 3, 4, 5, 6, 7, 8], path.name)
+
+    def test_copying_keeps_own_blocks(self):
+        own = f"    {shared.OPEN}: x ---\n    z\n    {shared.CLOSE} ---\n"
+        source = "a\nb\nnew\nc\nd\n"
+        self.assertEqual(
+            shared.transplant(source, f"a\nb\n{own}c\nd\n"), f"a\nb\n{own}new\nc\nd\n"
+        )
+        with self.assertRaises(SystemExit):
+            shared.transplant("x\n", f"a\n{own}b\n")
+
+    def test_scripts_import_the_standard_library_and_no_other_script(self):
+        for path in shared.scripts():
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names = [node.module]
+                for name in names:
+                    self.assertIn(name.split(".")[0], sys.stdlib_module_names)
+
+    def test_names_that_others_rely_on(self):
+        for path in shared.scripts():
+            tree = ast.parse(path.read_text("utf-8"))
+            defined = {n.name for n in tree.body if hasattr(n, "name")}
+            wanted = "Value dot linear softmax rmsnorm cross_entropy gpt Adam main"
+            self.assertLessEqual(set(wanted.split()), defined, path.name)
+
+    def test_import_runs_nothing_and_leaves_global_randomness_alone(self):
+        for path in shared.scripts():
+            code = (
+                "import random, gc; before = random.getstate()\n"
+                f"import {path.stem}\n"
+                "assert random.getstate() == before and gc.isenabled()"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, capture_output=True
+            )
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+
+
+class Operations(unittest.TestCase):
+    """Every operation against its float twin and central differences."""
+
+    UNARY = {
+        "neg": (lambda x: -x, [-2.0, 0.0, 3.5]),
+        "add number": (lambda x: x + 2.5, [-1.0, 4.0]),
+        "number add": (lambda x: 2.5 + x, [-1.0, 4.0]),
+        "sub number": (lambda x: x - 2.5, [-1.0, 4.0]),
+        "number sub": (lambda x: 2.5 - x, [-1.0, 4.0]),
+        "mul number": (lambda x: x * -3.0, [-1.0, 4.0]),
+        "number mul": (lambda x: -3.0 * x, [-1.0, 4.0]),
+        "div number": (lambda x: x / -3.0, [-1.0, 4.0]),
+        "number div": (lambda x: -3.0 / x, [-1.0, 0.4]),
+        "square": (lambda x: x**2, [-1.5, 0.0, 2.0]),
+        "inverse root": (lambda x: x**-0.5, [0.1, 2.0]),
+        "power 0": (lambda x: x**0, [0.0, 2.0]),
+        "power 1": (lambda x: x**1, [0.0, -2.0]),
+        "relu": (m.relu, [-2.0, 0.5, 3.0]),
+        "exp": (m.exp, [-3.0, 0.0, 2.0]),
+        "log": (
+            lambda x: x.log() if isinstance(x, Value) else math.log(x),
+            [0.1, 1.0, 9.0],
+        ),
+        "tanh": (
+            lambda x: x.tanh() if isinstance(x, Value) else math.tanh(x),
+            [-2.0, 0.0, 0.7],
+        ),
+    }
+    BINARY = {
+        "add": lambda a, b: a + b,
+        "sub": lambda a, b: a - b,
+        "mul": lambda a, b: a * b,
+        "div": lambda a, b: a / b,
+        "same operand twice": lambda a, b: a * a * b + a / a - b * b,
+    }
+
+    def test_one_operand(self):
+        for name, (f, points) in self.UNARY.items():
+            for x in points:
+                with self.subTest(name, x=x):
+                    v = Value(x)
+                    y = f(v)
+                    y.backward()
+                    self.assertAlmostEqual(y.data, f(x), 12)
+                    self.assertAlmostEqual(v.grad, slope(f, x), 6)
+
+    def test_two_operands(self):
+        for name, f in self.BINARY.items():
+            with self.subTest(name):
+                a, b = Value(1.7), Value(-0.6)
+                y = f(a, b)
+                y.backward()
+                self.assertAlmostEqual(y.data, f(1.7, -0.6), 12)
+                self.assertAlmostEqual(a.grad, slope(lambda x: f(x, -0.6), 1.7), 6)
+                self.assertAlmostEqual(b.grad, slope(lambda x: f(1.7, x), -0.6), 6)
+
+    def test_a_vector_function(self):
+        """Gradients of every input of the fused and composite functions."""
+        weights = [0.5, -1.0, 2.0, 0.25]
+
+        def mix(xs):  # one number out of a vector, so that all entries count
+            return m.dot(weights, xs)
+
+        cases = {
+            "dot with itself": lambda xs: m.dot(xs, xs),
+            "dot of two parts": lambda xs: m.dot(xs[:2], xs[2:]),
+            "dot, floats left": lambda xs: m.dot(weights, xs),
+            "dot, floats right": lambda xs: m.dot(xs, weights),
+            "total": lambda xs: m.total(xs) ** 2,
+            "softmax": lambda xs: mix(m.softmax(xs)),
+            "rmsnorm": lambda xs: mix(m.rmsnorm(xs)),
+            "linear": lambda xs: mix(m.linear([weights] * 4, xs)),
+            "cross entropy": lambda xs: m.cross_entropy(xs, 2),
+        }
+        xs = [0.3, -1.2, 0.8, 2.0]
+        for name, f in cases.items():
+            with self.subTest(name):
+                values = [Value(x) for x in xs]
+                y = f(values)
+                y.backward()
+                self.assertAlmostEqual(y.data, f(xs), 12)
+                for i, v in enumerate(values):
+                    numeric = slope(lambda x, i=i: f([*xs[:i], x, *xs[i + 1 :]]), xs[i])
+                    self.assertAlmostEqual(v.grad, numeric, 6)
+
+    def test_floats_in_floats_out(self):
+        for y in (
+            m.dot([1.0], [2.0]),
+            m.total([1.0]),
+            m.cross_entropy([1.0, 2.0], 0),
+            m.softmax([1.0, 2.0])[0],
+            m.rmsnorm([1.0, 2.0])[0],
+            m.exp(1.0),
+            m.relu(-1.0),
+        ):
+            self.assertIs(type(y), float)
+
+    def test_dot_refuses_unequal_lengths(self):
+        with self.assertRaises(ValueError):
+            m.dot([1.0, 2.0], [1.0])
+
+    def test_large_logits(self):
+        for top in (1000.0, -1000.0):
+            logits = [Value(top), Value(0.0), Value(top)]
+            probabilities = m.softmax(logits)
+            self.assertAlmostEqual(sum(p.data for p in probabilities), 1.0, 12)
+            loss = m.cross_entropy(logits, 1)
+            expected = 1000.0 + math.log(2) if top > 0 else 0.0
+            self.assertAlmostEqual(loss.data, expected, 9)
+            loss.backward()
+            self.assertAlmostEqual(sum(z.grad for z in logits), 0.0, 12)
+
+    def test_log_near_zero(self):
+        for x in (0.0, 1e-300, -1.0):
+            v = Value(x)
+            y = v.log()
+            y.backward()
+            self.assertEqual((y.data, v.grad), (math.log(1e-12), 1e12))
+
+    def test_relu_at_zero_and_off(self):
+        for x in (0.0, -1.0):
+            v = Value(x)
+            y = v.relu() + v * 3.0
+            y.backward()
+            self.assertEqual((y.data, v.grad), (3 * x, 3.0))
+
+    def test_relu_does_not_hide_nan(self):
+        self.assertTrue(math.isnan(Value(math.nan).relu().data))
+
+
+class Backward(unittest.TestCase):
+    def test_a_chain_of_100000_nodes(self):
+        x = Value(1.0)
+        y = x
+        for _ in range(100_000):
+            y = y + 1.0
+        y.backward()
+        self.assertEqual((y.data, x.grad), (100_001.0, 1.0))
+        del y  # and it can be taken apart again
+
+    def test_reuse_adds_up(self):
+        x = Value(3.0)
+        y = x * x + x
+        (y * y).backward()
+        self.assertEqual(x.grad, 2 * 12.0 * 7.0)
+
+    def test_a_diamond_of_many_levels_is_walked_once(self):
+        x = Value(1.0)
+        y = x
+        for _ in range(60):  # 2^60 paths, 60 nodes
+            y = y + y
+        y.backward()
+        self.assertEqual(x.grad, 2.0**60)
+
+    def test_parameters_accumulate_and_inner_nodes_do_not(self):
+        x = Value(2.0)
+        inner = x * x
+        y = inner * 3.0
+        y.backward()
+        y.backward()
+        self.assertEqual((x.grad, inner.grad), (24.0, 3.0))
+
+    def test_graph_lists_children_first(self):
+        rng = random.Random(5)
+        nodes = [Value(rng.random()) for _ in range(5)]
+        for _ in range(200):
+            nodes.append(m.dot(rng.sample(nodes, 3), rng.sample(nodes, 3)))
+        order = nodes[-1].graph()
+        place = {node: i for i, node in enumerate(order)}
+        self.assertEqual(len(place), len(order))
+        for node in order:
+            for child in node.children:
+                if child.children:
+                    self.assertLess(place[child], place[node])
+
+    def test_a_graph_is_freed_without_the_collector(self):
+        gc.collect()
+        gc.disable()
+        try:
+            x = Value(1.0)
+            y = (x * 2.0 + x).exp()
+            y.backward()
+            del y
+            self.assertEqual(gc.collect(), 0)
+        finally:
+            gc.enable()
+
+
+class Model(unittest.TestCase):
+    def setUp(self):
+        self.rng = random.Random(3)
+        self.model = m.init_model(11, self.rng)
+        self.tokens = [0, 4, 7, 7, 2, 10, 0]
+
+    def test_values_and_floats_agree_to_the_bit(self):
+        values = m.token_losses(m.unfreeze(self.model), self.tokens)
+        floats = m.token_losses(self.model, self.tokens)
+        self.assertEqual([v.data for v in values], floats)
+
+    def test_cache_against_recomputing(self):
+        """The cached forward against one written with whole matrices, no cache."""
+        d, heads = m.N_EMBD, m.N_HEAD
+        size = d // heads
+        w = self.model
+
+        def times(matrix, rows):
+            return [[m.dot(line, row) for line in matrix] for row in rows]
+
+        inputs = self.tokens[:-1]
+        x = [
+            m.rmsnorm([a + b for a, b in zip(w["wte"][t], w["wpe"][i])])
+            for i, t in enumerate(inputs)
+        ]
+        for layer in range(m.N_LAYER):
+            h = [m.rmsnorm(row) for row in x]
+            q, k, v = (times(w[f"{layer}.{n}"], h) for n in ("wq", "wk", "wv"))
+            mixed = []
+            for i in range(len(inputs)):
+                row = []
+                for a in range(heads):
+                    cut = slice(a * size, (a + 1) * size)
+                    masked = [
+                        m.dot(q[i][cut], k[j][cut]) / math.sqrt(size)
+                        if j <= i
+                        else -math.inf
+                        for j in range(len(inputs))
+                    ]
+                    p = m.softmax(masked)
+                    row += [
+                        sum(p[j] * v[j][a * size + c] for j in range(len(inputs)))
+                        for c in range(size)
+                    ]
+                mixed.append(row)
+            out = times(w[f"{layer}.wo"], mixed)
+            x = [[a + b for a, b in zip(r, s)] for r, s in zip(x, out)]
+            h = times(w[f"{layer}.w1"], [m.rmsnorm(row) for row in x])
+            out = times(w[f"{layer}.w2"], [[max(0.0, u) for u in row] for row in h])
+            x = [[a + b for a, b in zip(r, s)] for r, s in zip(x, out)]
+        logits = times(w["lm_head"], x)
+        cache = m.new_cache()
+        for token, expected in zip(inputs, logits):
+            for got, want in zip(m.gpt(w, token, cache), expected):
+                self.assertAlmostEqual(got, want, 12)
+
+    def test_every_parameter_used_gets_its_gradient(self):
+        model = m.unfreeze(self.model)
+        loss = m.total(m.token_losses(model, self.tokens))
+        loss.backward()
+        for name, matrix in self.model.items():
+            for i, j in ((0, 0), (4, 5), (len(matrix) - 1, 1)):
+                x = matrix[i][j]
+
+                def f(changed, matrix=matrix, i=i, j=j):
+                    matrix[i][j] = changed
+                    return sum(m.token_losses(self.model, self.tokens))
+
+                with self.subTest(name, i=i, j=j):
+                    self.assertAlmostEqual(model[name][i][j].grad, slope(f, x), 6)
+                matrix[i][j] = x
+
+    def test_freeze_copies(self):
+        values = m.unfreeze(self.model)
+        frozen = m.freeze(values)
+        self.assertEqual(frozen, self.model)
+        frozen["wte"][0][0] = 9.0
+        self.assertNotEqual(self.model["wte"][0][0], 9.0)
+        self.assertNotEqual(values["wte"][0][0].data, 9.0)
+        self.assertEqual(len(m.weights_of(values)), sum(map(len, sum(frozen.values(), []))))
+
+    def test_samples_follow_the_model(self):
+        """First-letter frequencies against the model's own probabilities."""
+        chances = m.softmax(m.gpt(self.model, m.EDGE, m.new_cache()))
+        cold = m.softmax([z / 0.5 for z in m.gpt(self.model, m.EDGE, m.new_cache())])
+        rng = random.Random(1)
+        for t, expected in ((1.0, chances), (0.5, cold)):
+            counts = [0] * 11
+            for _ in range(2000):
+                counts[m.sample(self.model, [m.EDGE], rng, t)[0]] += 1
+            for count, p in zip(counts, expected):
+                self.assertLess(abs(count - 2000 * p), 4.5 * math.sqrt(2000 * p) + 1)
+
+    def test_a_sample_ends_at_the_edge_or_at_a_full_context(self):
+        lengths = set()
+        for seed in range(60):
+            prompt = [m.EDGE, 3]
+            tokens = m.sample(self.model, prompt, random.Random(seed))
+            self.assertNotIn(m.EDGE, tokens[:-1])
+            if tokens[-1] != m.EDGE:
+                self.assertEqual(len(prompt) + len(tokens), m.BLOCK_SIZE + 1)
+            lengths.add(len(tokens))
+        self.assertGreater(len(lengths), 5)
+
+
+class Training(unittest.TestCase):
+    def test_adam_against_steps_by_hand(self):
+        p = Value(1.0)
+        array, grads = [1.0], [0.0]
+        adam = m.Adam([p], [(array, grads)])
+        x, m1, v1 = 1.0, 0.0, 0.0
+        for t, g in enumerate([0.5, -2.0, 0.0, 0.1], 1):
+            p.grad = grads[0] = g
+            adam.step(0.1)
+            m1 = 0.9 * m1 + 0.1 * g
+            v1 = 0.99 * v1 + 0.01 * g * g
+            x -= 0.1 * (m1 / (1 - 0.9**t)) / (math.sqrt(v1 / (1 - 0.99**t)) + 1e-8)
+            self.assertAlmostEqual(p.data, x, 14)
+            self.assertAlmostEqual(array[0], x, 14)
+            self.assertEqual((p.grad, grads[0]), (0.0, 0.0))
+        self.assertLess(abs(adam.moments[0][0][0] - m1), 1e-15)
+
+    def test_first_step_has_the_size_of_the_rate_whatever_the_gradient(self):
+        for g in (1e-3, -40.0):
+            p = Value(0.0)
+            p.grad = g
+            m.Adam([p]).step(0.02)
+            self.assertAlmostEqual(p.data, -math.copysign(0.02, g), 6)
+
+    def test_schedule(self):
+        rates = []
+
+        class Recorder:
+            def step(self, lr):
+                rates.append(lr)
+
+        with redirect_stderr(io.StringIO()) as lines:
+            m.train("x", lambda: 1.0, Recorder(), 100, 2.0)
+        self.assertAlmostEqual(rates[0], 0.2)
+        self.assertAlmostEqual(max(rates), 2.0)
+        self.assertAlmostEqual(rates[-1], 2.0 / 90)
+        self.assertEqual(rates.index(max(rates)), 9)
+        self.assertEqual(len(lines.getvalue().splitlines()), 10)
+
+    def test_a_batch_is_the_mean_over_tokens(self):
+        model = m.unfreeze(m.init_model(4, random.Random(0)))
+        learn = m.next_letter(model, ["ab", "c"], ["", "a", "b", "c"], random.Random(8))
+        old, m.BATCH = m.BATCH, 3
+        try:
+            loss = learn()
+        finally:
+            m.BATCH = old
+        rng = random.Random(8)
+        texts = [rng.choice(["ab", "c"]) for _ in range(3)]
+        expected = m.mean_loss(m.freeze(model), texts, ["", "a", "b", "c"])
+        self.assertAlmostEqual(loss, expected, 12)
+        again = m.total(
+            [x for t in texts for x in m.token_losses(model, m.encode(t, ["", *"abc"]))]
+        ) / sum(len(t) + 1 for t in texts)
+        grads = [p.grad for p in m.weights_of(model)]
+        for p in m.weights_of(model):
+            p.grad = 0.0
+        again.backward()
+        for p, g in zip(m.weights_of(model), grads):
+            self.assertAlmostEqual(p.grad, g, 12)
+
+    def test_training_lowers_the_loss(self):
+        rng = random.Random(1)
+        model = m.unfreeze(m.init_model(4, rng))
+        alphabet = ["", "a", "b", "c"]
+        before = m.mean_loss(m.freeze(model), ["abc", "cab"], alphabet)
+        with redirect_stderr(io.StringIO()):
+            learn = m.next_letter(model, ["abc", "cab"], alphabet, rng)
+            m.train("x", learn, m.Adam(m.weights_of(model)), 20, 0.01)
+        after = m.mean_loss(m.freeze(model), ["abc", "cab"], alphabet)
+        self.assertLess(after, 0.5 * before)
+
+
+class Charts(unittest.TestCase):
+    def test_sparkline(self):
+        with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
+            self.assertEqual(m.sparkline([0, 1, 2, 3, 4, 5, 6, 7]), "▁▂▃▄▅▆▇█")
+            self.assertEqual(m.sparkline([2.0, 2.0]), "▁▁")
+            self.assertEqual(len(m.sparkline(range(1000), 40)), 40)
+            self.assertEqual(m.bar(0.5, 10), "█" * 5)
+        with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "ascii")):
+            self.assertEqual(m.sparkline([0, 7]), "_#")
+            self.assertEqual(m.bar(2.0, 10), "#" * 10)
+            self.assertEqual(m.bar(-1.0, 10), "")
+
+    def test_claims(self):
+        with redirect_stdout(io.StringIO()) as out:
+            good = m.check_claims([("a", 1.0, ">=", 1.0), ("b", 1.0, "<=", 1.0)])
+            bad = m.check_claims([("a", 0.9, ">=", 1.0), ("b", 0.9, "<=", 1.0)])
+            nan = m.check_claims([("a", math.nan, ">=", 0.0)])
+        self.assertEqual((good, bad, nan), (0, 1, 1))
+        self.assertEqual(out.getvalue().count("FAIL"), 2)
+
+
+class Names(unittest.TestCase):
+    def read(self, content):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "names.txt"
+            path.write_bytes(content)
+            with redirect_stderr(io.StringIO()) as errors:
+                try:
+                    return m.read_names(str(path)), errors.getvalue()
+                except SystemExit as stop:
+                    self.assertEqual(stop.code, 2)
+                    self.assertEqual(errors.getvalue().count("\n"), 1)
+                    self.assertIn("names.txt", errors.getvalue())
+                    return None, errors.getvalue()
+
+    def test_embedded(self):
+        names = m.read_names(None)
+        self.assertGreaterEqual(len(set(names)), 500)
+        self.assertEqual(len(set(names)), len(names))
+        self.assertLess(max(map(len, names)), m.BLOCK_SIZE)
+        self.assertTrue("".join(names).isascii() and "".join(names).islower())
+
+    def test_any_alphabet(self):
+        lines = [f"{a}{b}" for a in "éßжא민" for b in "øяב지"]
+        names, errors = self.read("\ufeff{}\r\n\n".format("\r\n".join(lines)).encode())
+        self.assertEqual((names, errors), (lines, ""))
+        alphabet = m.alphabet_of(names)
+        self.assertEqual(m.decode(m.encode("민지", alphabet), alphabet), "민지")
+
+    def test_repeats_and_capitals_count_once(self):
+        names, _ = self.read("\n".join(["Ada", "ada", *(f"x{i}" for i in range(30))]).encode())
+        self.assertEqual(len(names), 31)
+
+    def test_long_names_are_skipped_with_a_count(self):
+        lines = [f"x{i}" for i in range(30)] + ["y" * 15, "z" * 16, "z" * 4000]
+        names, errors = self.read("\n".join(lines).encode())
+        self.assertEqual(len(names), 31)
+        self.assertIn("2 names of more than 15 letters skipped", errors)
+
+    def test_bad_files(self):
+        good = b"\n".join(b"x%d" % i for i in range(30))
+        for content, words in {
+            b"": "no usable lines",
+            b"\n \n": "no usable lines",
+            b"y" * 16: "no usable lines",
+            b"ada\nbob\n": "2 different names",
+            good + b"\nab\xff\xfe\n": "line 31: not UTF-8",
+            good + b"\nab\x00\x07\n": "line 31: holds control characters",
+        }.items():
+            with self.subTest(words):
+                names, errors = self.read(content)
+                self.assertIsNone(names)
+                self.assertIn(words, errors)
+
+    def test_split(self):
+        for n in (20, 500, 3000):
+            items = list(range(n))
+            train, held = m.split(items, random.Random(1))
+            self.assertEqual(sorted(train + held), items)
+            self.assertEqual(len(held), min(200, n // 10))
+        self.assertEqual(
+            m.split(list(range(50)), random.Random(7)),
+            m.split(list(range(50)), random.Random(7)),
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
