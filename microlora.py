@@ -1,16 +1,17 @@
 """microlora: how can about 1 % of the parameters adapt a language model?
 
-Low-rank adaptation (LoRA, Hu et al. 2021, arXiv:2106.09685) freezes a pretrained weight W and learns
-a small change beside it, W' = W + (alpha/r) B A, where A is r x d_in, B is d_out x r and r is tiny.
-B starts at zero, so the adapted model starts as the base model. Afterwards B A can be added into W,
-and the adapted model costs what the base costs; or it stays apart, and many adapters share one base.
+Low-rank adaptation (LoRA, Hu et al. 2021, arXiv:2106.09685) freezes a pretrained weight W and
+learns a small change beside it, W' = W + (alpha/r) B A, where A is r x d_in, B is d_out x r and r
+is tiny. B starts at zero, so the adapted model starts as the base model. Afterwards B A can be
+added into W, and the adapted model costs what the base costs; or it stays apart, and many adapters
+share one base.
 
-What runs: a tiny GPT learns English given names. Adapters of several ranks and places then teach it
-Korean ones, and so does full fine-tuning, the control.
+What runs: a tiny GPT learns English given names. Adapters of several ranks and places then teach
+it Korean ones, and so does full fine-tuning, the control.
 
-What to look for: how much of full fine-tuning's gain the smallest adapters recover; how much English
-each row forgets (Biderman et al. 2024, "LoRA learns less and forgets less", arXiv:2405.09673); how
-much less work a step is.
+What to look for: how much of full fine-tuning's gain the smallest adapters recover; how much
+English each row forgets (Biderman et al. 2024, "LoRA learns less and forgets less",
+arXiv:2405.09673); how much less work a step is.
 
 Use it when memory is short, when many variants share one base, or when the base must not be
 forgotten. Fine-tune fully when the new task is far from the old one and nothing else matters.
@@ -43,6 +44,7 @@ N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # standard deviation of the initial weights
 BATCH = 1  # names a step
+HELD_OUT = 0.25  # share of the names, of both kinds, that nothing is trained on
 
 PRETRAIN_STEPS = 500  # the base loss has flattened by then
 PRETRAIN_LR = 0.01  # Adam's highest learning rate, as for every rate below
@@ -51,8 +53,8 @@ ADAPT_STEPS = 300  # the same for every row of the sweep
 ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
 
 # The sweep: (adapted matrices, rank, learning rate). wq wk wv wo are attention's projections, w1 w2
-# the MLP's, lm_head leads from d numbers to the letters. Each rate is the best of a grid for its own
-# row, full fine-tuning's too, by the target loss on seeds kept for that (docs/implementation.md).
+# the MLP's, lm_head leads from d numbers to the letters. Each rate is the best of a grid for its
+# own row, full fine-tuning included, found on other seeds (docs/implementation.md).
 FULL = "full fine-tuning"
 ATTENTION = ["0.wq", "0.wk", "0.wv", "0.wo"]
 EVERY = [*ATTENTION, "0.w1", "0.w2", "lm_head"]
@@ -184,7 +186,7 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
 # ==================================================================================================
 # A Value is a number that remembers which numbers it was computed from (children) and how fast it
 # changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
-# parameters and applies the chain rule at every node:  child.grad += d(node)/d(child) * node.grad.
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
 #
 # The rule of the house: a number that learns through autograd is a Value; a number that does not is
 # a float. The same functions run on both, and what runs on floats builds no graph.
@@ -287,14 +289,13 @@ class Value:
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
-            if node.grad:  # a zero has nothing to pass on
-                node.push()
+            node.push()
 
     def push(self) -> None:
-        """The chain rule at one node."""
-        grad = self.grad
-        for child, local in zip(self.children, self.local_grads):
-            child.grad += local * grad
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
 
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
@@ -358,8 +359,8 @@ def relu(x: Any) -> Any:
 # 5. MODEL  (shared, but for the marked lines)
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is a
-# dict of named matrices, and a matrix a list of rows, of floats or of Values.
+# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
@@ -440,6 +441,7 @@ def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
 
 # --- the same again ---
 
+
 def new_cache() -> list[tuple[list[Any], list[Any]]]:
     """For every layer, the keys and the values of the positions read so far."""
     return [([], []) for _ in range(N_LAYER)]
@@ -479,7 +481,7 @@ def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
     ]
 
 
-def sample(model: Model, prompt: Sequence[int], rng: random.Random, t=1.0) -> list[int]:
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
     """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
     cache = new_cache()
     for token in prompt[:-1]:
@@ -508,9 +510,9 @@ class Adam:
     (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
     """
 
-    def __init__(self, values: Sequence[Value] = (), arrays: Any = (), b1=0.9, b2=0.99):
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
         self.values, self.arrays = values, arrays
-        self.b1, self.b2, self.eps, self.t = b1, b2, 1e-8, 0
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
         sizes = [len(values), *(len(weights) for weights, _ in arrays)]
         self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
 
@@ -627,7 +629,7 @@ def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
     return 1 if failed else 0
 
 
-def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags) -> int:
+def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
     """Read the command line, run the experiment, end politely whatever happens."""
     parser = argparse.ArgumentParser(description=title, allow_abbrev=False)
     parser.error = fail  # type: ignore[method-assign]
@@ -654,19 +656,19 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags) -
 # ==================================================================================================
 # 7. THE ALGORITHM: LOW-RANK ADAPTATION
 # ==================================================================================================
-# Fine-tuning moves a weight matrix from W to W + dW, and dW has as many numbers as W. LoRA writes the
-# change as a product instead (paper, equation 3):
+# Fine-tuning moves a weight matrix from W to W + dW, and dW has as many numbers as W. LoRA writes
+# the change as a product instead (paper, equation 3):
 #
 #     W' x = W x + (alpha/r) B (A x)          W: n x m,   B: n x r,   A: r x m
 #
-# With r = 1 and n = m = 32 these are 64 numbers instead of 1,024. The price: all changes of the output
-# lie in r directions, the columns of B. Three details carry the method.
+# With r = 1 and n = m = 32 these are 64 numbers instead of 1,024. The price: all changes of the
+# output lie in r directions, the columns of B. Three details carry the method.
 #
-# - A is random and B is zero, so B A = 0 and training starts at the base model. (Were both zero, they
-#   would stay so: the gradient of A is proportional to B, and that of B to A.)
-# - W is made of floats here, not of Values. Nothing is computed or stored for its gradient: dot() of
-#   floats and Values has edges to the Values only. Below the lowest adapter x is floats too, and the
-#   graph does not even begin.
+# - A is random and B is zero, so B A = 0 and training starts at the base model. (Were both zero,
+#   they would stay so: the gradient of A is proportional to B, and that of B to A.)
+# - W is made of floats here, not of Values. Nothing is computed or stored for its gradient: dot()
+#   of floats and Values has edges to the Values only. Below the lowest adapter x is floats too,
+#   and the graph does not even begin.
 # - alpha/r keeps the size of the change roughly the same when r changes.
 #
 # The forward pass is project() in section 5. What is left: make an adapter, attach it, merge it.
@@ -675,8 +677,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags) -
 def new_adapter(base: Model, places: Sequence[str], rank: int, rng: random.Random) -> Model:
     """A and B, as Values, for each named matrix (n x m) of the base.
 
-    A is rank x m, drawn from N(0, 1/m), and B is n x rank, zero (paper, section 4.1). The adapter is
-    attached with {**base, **adapter}, which copies nothing; taken away, the base is what it was.
+    A is rank x m, drawn from N(0, 1/m), and B is n x rank, zero (paper, section 4.1). Attach it
+    with {**base, **adapter}, which copies nothing; without it, the base is what it was.
     """
     adapter: Model = {}
     for name in places:
@@ -688,7 +690,7 @@ def new_adapter(base: Model, places: Sequence[str], rank: int, rng: random.Rando
 
 
 def merge(base: Model, adapter: Model) -> Model:
-    """The base with W + (alpha/r) B A in place of W, in floats: the base's shapes, the base's cost."""
+    """The base with W + (alpha/r) B A in place of W, in floats: its shapes and its cost."""
     merged = freeze(base)
     small = freeze(adapter)
     for name in [key[:-2] for key in adapter if key.endswith(".A")]:
@@ -773,8 +775,8 @@ def differing(xs: Sequence[float], ys: Sequence[float]) -> int:
 
 def experiment(seed: int, names: str | None) -> int:
     rng = random.Random(seed)
-    english, english_held = split(read_names(names), rng)
-    korean, korean_held = split(KOREAN, rng, share=0.25)
+    english, english_held = split(read_names(names), rng, HELD_OUT)
+    korean, korean_held = split(KOREAN, rng, HELD_OUT)
     alphabet = alphabet_of(english + english_held + KOREAN)
     print(f"microlora, seed {seed}")
     print(f"base names: {len(english)} to learn, {len(english_held)} held out; ", end="")
@@ -807,7 +809,8 @@ def experiment(seed: int, names: str | None) -> int:
         measure(len(values), backward_edges(model, probe), model)
         models.append(freeze(model))
         adapters.append(adapter)
-    labels = [f"{place:17}{rank or '-':>2}" for place, _, rank, _ in [("nothing", [], 0, 0), *SWEEP]]
+    rows = [("nothing", 0), *((place, rank) for place, _, rank, _ in SWEEP)]
+    labels = [f"{place:17}{rank or '-':>2}" for place, rank in rows]
 
     print(f"\ntraining loss a token, in nats: {PRETRAIN_STEPS} steps of pretraining, then")
     print(f"{ADAPT_STEPS} steps of every row            rank")
@@ -845,8 +848,11 @@ def experiment(seed: int, names: str | None) -> int:
     noise = singular_values([[rng.gauss(0.0, 1.0) for _ in row] for row in change])
     for k in range(0, len(spectrum), 4):
         print(f"  {k + 1:2} {spectrum[k]:6.3f} {bar(spectrum[k] / spectrum[0])}")
-    print(f"  90 % of the sum of squares lies in {directions(spectrum)} of {N_EMBD} directions, ", end="")
-    print(f"of a random matrix in {directions(noise)}.")
+    print(
+        f"  90 % of the sum of squares lies in {directions(spectrum)} of {N_EMBD} directions,",
+        end="",
+    )
+    print(f" of a random matrix in {directions(noise)}.")
     print("""  So the change has structure, but at this size it is far from rank 1 or 2: low rank
   costs something here, and the column gain says how much. Large pretrained models
   differ in having most features already; few directions suffice to use them anew.""")
@@ -860,16 +866,20 @@ def experiment(seed: int, names: str | None) -> int:
     small = [gain for row, gain in zip(table[2:], gains[2:]) if row[0] <= 0.01 * size]
     closest = max(row[3] - full_base for row in table[2:])
     work = max(row[1] for row in table[2:]) / full_edges
-    return check_claims([
-        ("base weights changed by all this training", differing(weights_of(base), weights_of(untouched)), "<=", 0),
-        ("logits changed by swapping adapters and back", differing(attached, again), "<=", 0),
-        ("merged against attached, largest logit gap", max(abs(x - y) for x, y in zip(attached, merged)), "<=", 1e-9),
-        ("full fine-tuning's gain on the target, nats", start - full_target, ">=", 0.8),
-        ("best gain with at most 1 % of the parameters", max(small), ">=", 0.3),
-        ("gain of the largest adapter", gains[-1], ">=", 0.7),
-        ("most forgetful adapter against full, nats", closest, "<=", 0.0),
-        ("largest share of full's backward work", work, "<=", 0.8),
-    ])
+    changed = differing(weights_of(base), weights_of(untouched))
+    gap = max(abs(x - y) for x, y in zip(attached, merged))
+    return check_claims(
+        [
+            ("base weights changed by all this training", changed, "<=", 0),
+            ("logits changed by swapping adapters and back", differing(attached, again), "<=", 0),
+            ("merged against attached, largest logit gap", gap, "<=", 1e-9),
+            ("full fine-tuning's gain on the target, nats", start - full_target, ">=", 0.8),
+            ("best gain with at most 1 % of the parameters", max(small), ">=", 0.3),
+            ("gain of the largest adapter", gains[-1], ">=", 0.7),
+            ("most forgetful adapter against full, nats", closest, "<=", 0.0),
+            ("largest share of full's backward work", work, "<=", 0.8),
+        ]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

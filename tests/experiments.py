@@ -45,13 +45,13 @@ def claims(script: str, seeds: list[int]) -> None:
     print(f"| exit status | | {' | '.join(str(status) for status, _ in runs)} |")
 
 
-def lora_rates(seed: int) -> Iterator[tuple[str, float, float]]:
+def lora_rates(seed: int) -> Iterator[tuple]:
     """(row and rate, target loss, base loss) for a grid of rates around each row's own."""
     import microlora as m
 
     rng = random.Random(seed)
-    english, english_held = m.split(m.NAMES, rng)
-    korean, korean_held = m.split(m.KOREAN, rng, share=0.25)
+    english, english_held = m.split(m.NAMES, rng, m.HELD_OUT)
+    korean, korean_held = m.split(m.KOREAN, rng, m.HELD_OUT)
     alphabet = m.alphabet_of(m.NAMES + m.KOREAN)
     learner = m.unfreeze(m.init_model(len(alphabet), rng))
     learn = m.next_letter(learner, english, alphabet, rng)
@@ -73,7 +73,51 @@ def lora_rates(seed: int) -> Iterator[tuple[str, float, float]]:
             )
 
 
-GRIDS = {"microlora": (lora_rates, "adapted | rank | rate | target loss | base loss")}
+def dpo_rates(seed: int) -> Iterator[tuple]:
+    """(method and rate, held-out loss at BETA, held-out accuracy, gold, KL) for a grid of rates."""
+    import microdpo as m
+
+    rng = random.Random(seed)
+    learnt, held = m.split(m.NAMES, rng)
+    alphabet = m.alphabet_of(m.NAMES)
+    learner = m.unfreeze(m.init_model(len(alphabet), rng))
+    learn = m.next_letter(learner, learnt, alphabet, rng)
+    optimizer = m.Adam(m.weights_of(learner))
+    m.train("", learn, optimizer, m.PRETRAIN_STEPS, m.PRETRAIN_LR)
+    reference = m.freeze(learner)
+    texts = [m.compare(reference, learnt, alphabet, rng) for _ in range(m.PAIRS)]
+    texts, unseen_texts = m.split(texts, rng, m.HELD_OUT)
+    taught = [m.prepare(text, reference, alphabet) for text in texts]
+    unseen = [m.prepare(text, reference, alphabet) for text in unseen_texts]
+    prompts = [m.draw_prompt(held, rng) for _ in range(m.SAMPLES)]
+    for label, beta, rates in (
+        ("chosen only", None, (0.003, 0.006, 0.012, 0.024)),
+        ("DPO", m.BETA, (0.002, 0.004, 0.008)),
+    ):
+        for rate in rates:
+            policy = m.unfreeze(reference)
+            order = random.Random(seed)
+            learn = (
+                m.preferences(policy, taught, beta, order)
+                if beta
+                else m.chosen_only(policy, taught, order)
+            )
+            m.train("", learn, m.Adam(m.weights_of(policy)), m.STEPS, rate)
+            frozen = m.freeze(policy)
+            verdict = m.judge(frozen, reference, prompts, alphabet, seed)
+            yield (
+                f"{label} | {rate}",
+                m.watch(policy, unseen, m.BETA)[0],
+                m.expected_accuracy(frozen, unseen_texts, alphabet, reference),
+                verdict.gold,
+                verdict.kl,
+            )
+
+
+GRIDS = {
+    "microlora": (lora_rates, "adapted | rank | rate | target loss | base loss"),
+    "microdpo": (dpo_rates, "method | rate | held-out loss | accuracy | gold | KL"),
+}
 
 
 def run_grid(script: str, seed: int) -> list[tuple]:

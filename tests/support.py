@@ -29,9 +29,7 @@ def fast_copy(name, folder, settings):
     """A copy of a script with some of its settings' lines edited."""
     text = (ROOT / f"{name}.py").read_text("utf-8")
     for setting, value in settings.items():
-        text, count = re.subn(
-            rf"^{setting} = .*$", f"{setting} = {value}", text, flags=re.M
-        )
+        text, count = re.subn(rf"^{setting} = .*$", f"{setting} = {value}", text, flags=re.M)
         assert count == 1, f"{setting} is set {count} times"
     path = Path(folder) / f"{name}.py"
     path.write_text(text, "utf-8")

@@ -18,7 +18,6 @@ from microlora import Value
 from tests import shared
 from tests.support import ROOT, slope
 
-
 WIDTH = m.N_EMBD
 
 
@@ -42,9 +41,7 @@ class SharedText(unittest.TestCase):
     def test_copying_keeps_own_blocks(self):
         own = f"    {shared.OPEN}: x ---\n    z\n    {shared.CLOSE} ---\n"
         source = "a\nb\nnew\nc\nd\n"
-        self.assertEqual(
-            shared.transplant(source, f"a\nb\n{own}c\nd\n"), f"a\nb\n{own}new\nc\nd\n"
-        )
+        self.assertEqual(shared.transplant(source, f"a\nb\n{own}c\nd\n"), f"a\nb\n{own}new\nc\nd\n")
         with self.assertRaises(SystemExit):
             shared.transplant("x\n", f"a\n{own}b\n")
 
@@ -73,9 +70,7 @@ class SharedText(unittest.TestCase):
                 f"import {path.stem}\n"
                 "assert random.getstate() == before and gc.isenabled()"
             )
-            done = subprocess.run(
-                [sys.executable, "-c", code], cwd=ROOT, capture_output=True
-            )
+            done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
 
 
@@ -98,14 +93,8 @@ class Operations(unittest.TestCase):
         "power 1": (lambda x: x**1, [0.0, -2.0]),
         "relu": (m.relu, [-2.0, 0.5, 3.0]),
         "exp": (m.exp, [-3.0, 0.0, 2.0]),
-        "log": (
-            lambda x: x.log() if isinstance(x, Value) else math.log(x),
-            [0.1, 1.0, 9.0],
-        ),
-        "tanh": (
-            lambda x: x.tanh() if isinstance(x, Value) else math.tanh(x),
-            [-2.0, 0.0, 0.7],
-        ),
+        "log": (lambda x: x.log() if isinstance(x, Value) else math.log(x), [0.1, 1.0, 9.0]),
+        "tanh": (lambda x: x.tanh() if isinstance(x, Value) else math.tanh(x), [-2.0, 0.0, 0.7]),
     }
     BINARY = {
         "add": lambda a, b: a + b,
@@ -301,9 +290,7 @@ class Model(unittest.TestCase):
                 for a in range(heads):
                     cut = slice(a * size, (a + 1) * size)
                     masked = [
-                        m.dot(q[i][cut], k[j][cut]) / math.sqrt(size)
-                        if j <= i
-                        else -math.inf
+                        m.dot(q[i][cut], k[j][cut]) / math.sqrt(size) if j <= i else -math.inf
                         for j in range(len(inputs))
                     ]
                     p = m.softmax(masked)
@@ -526,8 +513,7 @@ class Names(unittest.TestCase):
             self.assertEqual(sorted(train + held), items)
             self.assertEqual(len(held), min(200, n // 10))
         self.assertEqual(
-            m.split(list(range(50)), random.Random(7)),
-            m.split(list(range(50)), random.Random(7)),
+            m.split(list(range(50)), random.Random(7)), m.split(list(range(50)), random.Random(7))
         )
 
 

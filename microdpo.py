@@ -1,0 +1,1031 @@
+"""microdpo: how do preferences align a language model with no reward model?
+
+Direct preference optimization (DPO, Rafailov et al. 2023, arXiv:2305.18290) learns from
+comparisons: a prompt, an answer that was chosen, one that was rejected. It raises the probability
+of the chosen answer relative to the rejected one, each measured against a frozen copy of the model,
+the reference. That is one supervised loss: no reward model is trained, and nothing is sampled while
+learning. Section 7 derives why this maximizes a reward all the same.
+
+What runs: a tiny GPT learns given names. A simulated annotator with a taste for names that flow
+compares pairs of its completions, and DPO fits them, at three strengths beta. Fine-tuning on the
+chosen answers alone, with as many updates, is the control.
+
+What to look for: the margin grows, and the log-probability of the chosen answers need not; what
+each beta gains and how far it drifts; how little the chosen answers teach without the rejected.
+
+Use it when comparisons are at hand and a steady, cheap fit to them is enough. Use PPO (microppo.py)
+when new answers should be judged while learning, or when the comparisons come from a very different
+model.
+
+Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microppo.py and micromoe.py:
+who has read them there goes from section 2 to section 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from operator import mul
+from typing import Any, NamedTuple, NoReturn, Union
+
+# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS
+# ==================================================================================================
+
+N_EMBD = 16  # width d
+N_HEAD = 4  # attention heads, of 4 dimensions each
+N_LAYER = 1  # blocks
+BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
+INIT_STD = 0.08  # standard deviation of the initial weights
+BATCH = 2  # names a step in pretraining, comparisons a step afterwards
+
+PRETRAIN_STEPS = 400  # the loss has flattened by then
+PRETRAIN_LR = 0.02  # Adam's highest learning rate, as for every rate below
+
+PAIRS = 1000  # comparisons that the annotator makes
+HELD_OUT = 0.2  # share of them that nothing is trained on
+TASTE = 12.0  # how decided the annotator is: log-odds per unit of flow
+
+STEPS = 200  # updates of DPO, and of the control
+BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
+BETA = 0.3  # the one that is looked at in detail
+DPO_LR = 0.004  # these two rates are the best of a grid, found on other seeds
+CHOSEN_LR = 0.006  # (docs/implementation.md)
+
+SAMPLES = 300  # fresh names from each model when it is judged
+
+
+# ==================================================================================================
+# 3. DATA  (shared: the same text in all four scripts)
+# ==================================================================================================
+# The model reads and writes given names, one letter at a time. Any file with one name a line can
+# take their place: --names FILE.
+
+NAMES = """
+aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
+alejandro alessandra alexa alexandra alexis alfred alicia alina alisa allison alma alonzo amanda
+amara amber amelia amir amos amy anders andre andrea andy angela angelica angelo anita anna anne
+annette anthony anton antonia april ariel arjun arlo arthur arturo ashley aubrey audrey august
+aurelia ava avery axel barry basil beatrice belinda ben benedict bennett bernard bernice beth
+bethany beverly bill blair blanca boris brad bradley brendan brent brian brittany brooke bruce
+bruno byron caleb calvin camille candace cara carl carlos carmen carolina carrie carter caspar
+cassandra catherine cecilia cedric celia chad charles charlotte chester chloe chris christopher
+claire clara clarence clayton clement clifford cody colette colin conrad cora corey cornelius craig
+crystal cynthia cyrus dakota dalia damian dan daniel daniela danielle daphne darcy daria darren
+daryl david dawn debra declan delia denise dennis derek diana diego dinah dmitri dominic donald
+dora doreen dorothy duncan dustin earl edith edmund edna edwin eileen elaine eli eliana elias
+elijah eliza elizabeth ella ellis elmer eloise elsie emanuel emerson emilia emma emmanuel eric
+erica erin esme esteban esther etta eugene eva ezra fabian faith felipe felix fernanda fernando
+florence floyd frances francisco frank franklin frederick gabriel gabriela gareth gavin gemma
+genevieve george gerald gianna gideon gina giselle gladys glen grace graham grant greta guillermo
+gustavo guy hannah harold harper harrison harry harvey heather heidi helen henrietta herbert herman
+holly homer howard hugh hugo ibrahim ignacio imani imogen irene iris irma isabel isabella isaiah
+isla ivy jack jackson jade jaime jake james jan jana janet jared jasmine jasper javier jean jeffrey
+jenna jenny jeremy jerome jerry jesus jill jimmy joaquin jocelyn joel johanna jonah jonas jonathan
+jose josefina joseph joshua joy joyce juanita judy jules julian juliana juliet june justin kara
+karina karl kate katie katrina kayla kelsey kelvin kendra kenneth kieran kim kimberly kristen
+kristina kurt laila lance lara larry lauren laurence lawrence layla leah leila lena leon leonard
+leonardo leonora lester leticia levi lidia lila lilian liliana lincoln linda lionel logan lois lola
+lorenzo lorraine louis louise lucia lucian lucinda lucy luke luther lydia mabel madison magdalena
+maggie malik manuel mara marcia marco marcos marcus maria mariam marian marina mario marion marisol
+mark marlene marshall martin martina mary mason matilda maureen maurice maxine megan melanie
+melinda melvin mercedes meredith michael michelle miguel mila milo milton mina mira miranda miriam
+molly monica monique moses myra myrtle nadine naomi natalie nathan nathaniel nelson nicholas nicole
+nigel noel noelle nolan norman octavia odette olga olivia omar opal oscar otis otto pablo pamela
+paola patricia paul paula pearl pedro percy peter petra phoebe pierre priscilla quentin rafael
+ralph ramon raphael raquel raul ravi reed regina reginald rene reuben rhoda richard robert roberta
+robin roderick rodney roger roland romeo ronald rosa rosalind rose rosemary ross roy ruben ruby
+rupert russell ruth ryan sally salvador sam samson samuel sandra sarah saul savannah scott
+sebastian selena serena sergio shane sharon shaun shelby sherman shirley sidney silas silvia simon
+solomon sonia sophia sophie stanley stella stephanie stewart stuart summer susanna sybil sylvester
+tabitha tania tara tatiana taylor teresa tessa thea theodora theresa thomas tiffany tobias todd
+tomas travis trevor trina tristan ulysses una ursula valerie vanessa vera veronica victor victoria
+viola virginia vivian wallace walter warren wendy wesley wilbur willa william willow winston xavier
+yara yvette yvonne zachary zara
+""".split()
+
+EDGE = 0  # the token before the first letter and after the last one
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one clear line and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 text file; exit status 2 if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except (OSError, ValueError) as error:
+        fail(f"{path}: {getattr(error, 'strerror', error)}; give the path of a text file")
+    lines = []
+    for number, line in enumerate(raw, 1):
+        try:
+            lines.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError:
+            fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
+        if not lines[-1].isprintable():
+            fail(f"{path}, line {number}: holds control characters; give a text file")
+    return lines
+
+
+def read_names(path: str | None) -> list[str]:
+    """The embedded names, or those of a file: lower case, each name once."""
+    if path is None:
+        return NAMES
+    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
+    longest = BLOCK_SIZE - 1
+    names = [name for name in found if len(name) <= longest]
+    if not names:
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+    if len(names) < 20:
+        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
+    if len(names) < len(found):
+        skipped = len(found) - len(names)
+        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+    return names
+
+
+def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
+    """(training part, held-out part); the second is a share, 200 items at most."""
+    shuffled = rng.sample(items, len(items))
+    held_out = max(1, min(200, int(share * len(items))))
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def alphabet_of(names: list[str]) -> list[str]:
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# ==================================================================================================
+# 4. AUTOGRAD  (shared)
+# ==================================================================================================
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # of Values or of floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Matrix]
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0
+        self.children = children
+        self.local_grads = local_grads
+
+    # Each operation states its value, its operands and its local derivatives. With a plain number
+    # on the other side, the Value is the only child.
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a * b, (self, other), (b, a))
+        return Value(self.data * other, (self,), (other,))
+
+    def __truediv__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
+        return Value(self.data / other, (self,), (1.0 / other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        slope = k * self.data ** (k - 1) if k else 0.0
+        return Value(self.data**k, (self,), (slope,))
+
+    def exp(self) -> Value:
+        e = math.exp(self.data)
+        return Value(e, (self,), (e,))
+
+    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1.0 - t * t,))
+
+    def relu(self) -> Value:  # switched off, it is a constant: no path back
+        return Value(0.0) if self.data <= 0 else Value(self.data, (self,), (1.0,))
+
+    def __neg__(self) -> Value:
+        return self * -1.0
+
+    def __sub__(self, other: Number) -> Value:
+        return self + -other
+
+    def __rsub__(self, other: float) -> Value:
+        return -self + other
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self**-1.0 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """The nodes below this one that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
+        Parameters have no children and need no visit.
+        """
+        seen: set[Value] = set()
+        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        stack = [self]
+        while stack:
+            node = stack[-1]
+            if node in seen:  # back again: everything below it is in order
+                order[stack.pop()] = None
+            else:
+                seen.add(node)
+                stack += [c for c in node.children if c.children and c not in seen]
+        return list(order)
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers in xs, which are all Values or all floats."""
+    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if a_data is not a and b_data is not b:
+        return Value(result, (*a, *b), (*b_data, *a_data))
+    if a_data is not a:
+        return Value(result, a, b_data)
+    if b_data is not b:
+        return Value(result, b, a_data)
+    return result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    data = floats(xs)
+    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(logits)[target], in nats.
+
+    Equal to log(sum_j e^z_j) - z_target; the largest z is taken out of the exponentials first, so
+    that no logit overflows. Its derivative is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp(z - top) for z in data]
+    norm = sum(exps)
+    loss = math.log(norm) + top - data[target]
+    if data is logits:
+        return loss
+    slopes = [e / norm for e in exps]
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def exp(x: Any) -> Any:
+    return x.exp() if isinstance(x, Value) else math.exp(x)
+
+
+def relu(x: Any) -> Any:
+    return x.relu() if isinstance(x, Value) else max(x, 0.0)
+
+
+# ==================================================================================================
+# 5. MODEL  (shared, but for the marked lines)
+# ==================================================================================================
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
+
+    def matrix(rows: int, columns: int) -> Matrix:
+        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+    d = N_EMBD
+    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = matrix(d, d)
+        model[f"{layer}.w1"] = matrix(4 * d, d)
+        model[f"{layer}.w2"] = matrix(d, 4 * d)
+    model["lm_head"] = matrix(vocabulary, d)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,)."""
+    return [dot(row, x) for row in weights]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+    return [v * scale for v in x]
+
+
+def softmax(logits: Vector) -> list[Any]:
+    """e^z_i / sum_j e^z_j; the largest z is taken out first, as above."""
+    top = max(floats(logits))
+    exps = [exp(z - top) for z in logits]
+    norm = total(exps)
+    return [e / norm for e in exps]
+
+
+# --- where the scripts differ: microlora.py adds its adapters to project(), ---
+# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
+
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x."""
+    return linear(model[name], x)
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+# --- the same again ---
+
+
+def new_cache() -> list[tuple[list[Any], list[Any]]]:
+    """For every layer, the keys and the values of the positions read so far."""
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
+    equation 1 of Vaswani et al. 2017.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    size = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            attention = softmax([dot(query[part], key[part]) for key in keys])
+            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    return [
+        cross_entropy(gpt(model, token, cache), following)
+        for token, following in zip(tokens, tokens[1:])
+    ]
+
+
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
+    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    tokens = [prompt[-1]]
+    for _ in range(BLOCK_SIZE - len(prompt) + 1):
+        chances = softmax([z / t for z in gpt(model, tokens[-1], cache)])
+        tokens += rng.choices(range(len(chances)), chances)
+        if tokens[-1] == EDGE:
+            break
+    return tokens[1:]
+
+
+# ==================================================================================================
+# 6. TRAINING KIT  (shared)
+# ==================================================================================================
+
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        b1, b2 = self.b1, self.b2
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        data, grads = [p.data for p in self.values], [p.grad for p in self.values]
+        for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
+            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
+            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            weights[:] = [
+                w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
+            ]
+            g[:] = [0.0] * len(g)
+        for p, x in zip(self.values, data):
+            p.data, p.grad = x, 0.0
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    to zero. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    return losses
+
+
+def next_letter(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+
+    Each name's graph is walked back, and dropped, before the next one's is built.
+    """
+
+    def learn() -> float:
+        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
+        size = sum(len(tokens) - 1 for tokens in batch)
+        loss = 0.0
+        for tokens in batch:
+            share = total(token_losses(model, tokens)) / size
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
+    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
+    return sum(losses) / len(losses)
+
+
+def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
+    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    done = "#" * (20 * step // steps)
+    line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
+    if step == steps:
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+    else:
+        line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        ending = "\n" if step == steps else ""
+        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+    elif 10 * step // steps > 10 * (step - 1) // steps:
+        print(line, file=sys.stderr)
+
+
+def blocks(marks: str, ascii_marks: str) -> str:
+    """marks, if the output's encoding has them, else ascii_marks."""
+    try:
+        marks.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return ascii_marks
+    return marks
+
+
+def sparkline(values: Sequence[float], width: int = 50) -> str:
+    """A curve in one line of text: high marks for high values."""
+    width = min(width, len(values))
+    edges = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    low, high = min(means), max(means)
+    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
+    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A horizontal bar, full at share = 1."""
+    return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
+
+
+def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
+    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+    print("\nclaims, measured in this run")
+    failed = 0
+    for text, measured, relation, bound in claims:
+        holds = measured >= bound if relation == ">=" else measured <= bound
+        failed += not holds
+        mark = "ok  " if holds else "FAIL"
+        print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
+    return 1 if failed else 0
+
+
+def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
+    """Read the command line, run the experiment, end politely whatever happens."""
+    parser = argparse.ArgumentParser(description=title, allow_abbrev=False)
+    parser.error = fail  # type: ignore[method-assign]
+    parser.add_argument("--seed", type=int, default=42, metavar="N", help="default 42")
+    flags = {"names": "your own names, one a line, in UTF-8", **flags}
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=meaning)
+    args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    try:
+        return experiment(**vars(args))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has left: | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    finally:
+        gc.enable()
+
+
+# ==================================================================================================
+# 7. THE ALGORITHM: DIRECT PREFERENCE OPTIMIZATION
+# ==================================================================================================
+
+# --- the preference task: the same text in microdpo.py and microppo.py ---
+# The model completes a name from its first letters. An annotator compares two completions, and
+# likes names that flow: vowels and consonants in turn, few hard stops. The algorithms see nothing
+# but the comparisons; flow() itself, the gold score, answers them and measures what came of it.
+
+
+def flow(name: str) -> float:
+    """The gold score: share of neighbours that alternate, minus share of hard letters."""
+    vowel = [letter in "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü" for letter in name]
+    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
+    return turns - sum(letter in "bcdgkpqtx" for letter in name) / max(1, len(name))
+
+
+def first_wins(first: str, second: str) -> float:
+    """Bradley-Terry: P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second)))."""
+    return 1.0 / (1.0 + math.exp(-TASTE * (flow(first) - flow(second))))
+
+
+def draw_prompt(names: list[str], rng: random.Random) -> str:
+    """The first letter of some name, or the first two."""
+    return rng.choice(names)[: rng.choice((1, 2))]
+
+
+def compare(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> dict[str, str]:
+    """The annotator's word on two different, finished completions of one prompt."""
+    while True:
+        prompt = draw_prompt(names, rng)
+        start = encode(prompt, alphabet)[:-1]
+        first, second = sample(model, start, rng), sample(model, start, rng)
+        if first != second and first[-1] == second[-1] == EDGE:
+            break
+    a, b = decode(first, alphabet), decode(second, alphabet)
+    if rng.random() > first_wins(prompt + a, prompt + b):
+        a, b = b, a
+    return {"prompt": prompt, "chosen": a, "rejected": b}
+
+
+def noise_ceiling(pairs: list[dict[str, str]]) -> float:
+    """The expected accuracy on these comparisons of one who knows flow() exactly."""
+    chances = [first_wins(p["prompt"] + p["chosen"], p["prompt"] + p["rejected"]) for p in pairs]
+    return sum(max(c, 1.0 - c) for c in chances) / len(pairs)
+
+
+# --- end of the preference task ---
+
+
+# From preferences to a loss, in four steps (paper, section 4).
+#
+# 1. Alignment asks for answers y to a prompt x of high reward r that stay near the reference:
+#        maximize  E[r(x, y)] - beta KL(pi || pi_ref)
+#    A small beta lets the policy pi go far for a little reward.
+# 2. The solution is known in closed form. It is the reference, reweighted by the reward:
+#        pi(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
+#    Z(x) sums the numerator over every possible answer. Nobody can compute it.
+# 3. Solve for the reward instead:
+#        r(x, y) = beta log(pi(y|x) / pi_ref(y|x)) + beta log Z(x)
+#    So every policy is the best one for some reward: it carries a reward inside.
+# 4. The annotator prefers y_w to y_l with probability sigmoid(r(x, y_w) - r(x, y_l)) (Bradley and
+#    Terry). Both answers have the same prompt, and beta log Z(x) cancels in the difference. All
+#    that is left can be computed, and its negative log-likelihood is the DPO loss:
+#        -log sigmoid(beta [(log pi(y_w|x) - log pi_ref(y_w|x))
+#                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
+#
+# beta times the bracket is the margin: by how much the reward inside the policy prefers the chosen
+# answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
+
+
+def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
+    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1), in nats, a Value or a float.
+
+    The prompt x starts with EDGE, and its own tokens are left out of the sum. The answer y ends
+    with EDGE, which is in the sum: where to stop is part of the answer.
+    """
+    losses = token_losses(model, [*prompt, *answer])
+    return -total(losses[len(prompt) - 1 :])
+
+
+def dpo_loss(chosen: Any, rejected: Any, beta: float) -> Any:
+    """-log sigmoid(beta (chosen - rejected)): the paper's equation 7, for one comparison.
+
+    chosen, rejected: log pi(y|x) - log pi_ref(y|x) of the two answers, in nats, Values or floats.
+    -log sigmoid(z) = -log(e^z / (e^z + e^0)) is the cross-entropy of the logits (z, 0), and that
+    overflows for no margin.
+    """
+    margin = (chosen - rejected) * beta
+    return cross_entropy([margin, margin * 0.0], 0)
+
+
+class Pair(NamedTuple):
+    """A comparison in tokens, and what the reference makes of it, which never changes."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    ref_chosen: float  # log pi_ref(chosen | prompt)
+    ref_rejected: float
+
+
+def prepare(text: dict[str, str], reference: Model, alphabet: list[str]) -> Pair:
+    """Encode a comparison, and ask the reference once."""
+    x = encode(text["prompt"], alphabet)[:-1]
+    y_w, y_l = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
+    return Pair(x, y_w, y_l, log_prob(reference, x, y_w), log_prob(reference, x, y_l))
+
+
+def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
+    """log pi(y|x) - log pi_ref(y|x) of the chosen answer, and of the rejected one."""
+    return (
+        log_prob(model, pair.prompt, pair.chosen) - pair.ref_chosen,
+        log_prob(model, pair.prompt, pair.rejected) - pair.ref_rejected,
+    )
+
+
+def preferences(
+    policy: Model, pairs: list[Pair], beta: float, rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean DPO loss of BATCH random comparisons."""
+
+    def learn() -> float:
+        loss = 0.0
+        for pair in rng.choices(pairs, k=BATCH):
+            share = dpo_loss(*log_ratios(policy, pair), beta) / BATCH
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def chosen_only(policy: Model, pairs: list[Pair], rng: random.Random) -> Callable[[], float]:
+    """The control's learn(): the mean of -log pi(chosen|x) a token, as if nothing were rejected."""
+
+    def learn() -> float:
+        batch = rng.choices(pairs, k=BATCH)
+        tokens = sum(len(pair.chosen) for pair in batch)
+        loss = 0.0
+        for pair in batch:
+            share = -log_prob(policy, pair.prompt, pair.chosen) / tokens
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+# ==================================================================================================
+# 8. EXPERIMENT
+# ==================================================================================================
+
+
+def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
+    """Comparisons from JSON lines with the keys prompt, chosen and rejected, as TRL takes them."""
+    keys, pairs = ("prompt", "chosen", "rejected"), []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line:
+            continue
+        where = f"{path}, line {number}"
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            fail(f"{where}: not JSON; write one object a line")
+        if not isinstance(found, dict) or not all(isinstance(found.get(k), str) for k in keys):
+            fail(f"{where}: give the keys prompt, chosen and rejected, each with a string")
+        pair = {key: found[key].lower() for key in keys}
+        unknown = sorted(set("".join(pair.values())) - set(alphabet))
+        if unknown:
+            fail(f"{where}: {unknown[0]!r} is not in the vocabulary; --names with it would help")
+        if pair["chosen"] == pair["rejected"]:
+            fail(f"{where}: chosen equals rejected; one of two answers is to be preferred")
+        if max(len(pair["prompt"] + pair[key]) for key in keys[1:]) >= BLOCK_SIZE:
+            fail(f"{where}: longer than the context; {BLOCK_SIZE - 1} letters is the most")
+        pairs.append(pair)
+    if len(pairs) < 20:
+        fail(f"{path}: {len(pairs)} pairs are too few to hold some out; give 20 or more")
+    return pairs
+
+
+def watch(policy: Model, pairs: list[Pair], beta: float) -> list[float]:
+    """Means over pairs: [loss, margin, accuracy, log pi(chosen|x), log pi(rejected|x)]."""
+    frozen, rows = freeze(policy), []
+    for pair in pairs:
+        chosen, rejected = log_ratios(frozen, pair)
+        margin = beta * (chosen - rejected)
+        right = 0.5 if margin == 0.0 else float(margin > 0.0)  # a tie is half right
+        loss = dpo_loss(chosen, rejected, beta)
+        rows.append((loss, margin, right, chosen + pair.ref_chosen, rejected + pair.ref_rejected))
+    return [sum(column) / len(rows) for column in zip(*rows)]
+
+
+def expected_accuracy(
+    policy: Model, texts: list[dict[str, str]], alphabet: list[str], reference: Model
+) -> float:
+    """Accuracy on comparisons, averaged over what the annotator might have said of them."""
+    score = 0.0
+    for text in texts:
+        chosen, rejected = log_ratios(policy, prepare(text, reference, alphabet))
+        chance = first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
+        score += 0.5 if chosen == rejected else chance if chosen > rejected else 1.0 - chance
+    return score / len(texts)
+
+
+class Verdict(NamedTuple):
+    """What fresh samples show of a policy; gold_se is the standard error of the mean gold."""
+
+    gold: float
+    gold_se: float
+    kl: float
+    surprise: float
+    names: list[str]
+
+
+def judge(
+    policy: Model, reference: Model, prompts: list[str], alphabet: list[str], seed: int
+) -> Verdict:
+    """Complete every prompt once with a policy of floats.
+
+    KL(pi || pi_ref) is the mean of log pi(y|x) - log pi_ref(y|x) over answers y drawn from pi.
+    The surprise is -log pi_ref(y|x) a token: low while the answers still look like names.
+    """
+    rng = random.Random(seed)
+    golds, kls, names = [], [], []
+    surprise = tokens = 0.0
+    for prompt in prompts:
+        x = encode(prompt, alphabet)[:-1]
+        y = sample(policy, x, rng)
+        expected = log_prob(reference, x, y)
+        kls.append(log_prob(policy, x, y) - expected)
+        surprise -= expected
+        tokens += len(y)
+        names.append(prompt + decode(y, alphabet))
+        golds.append(flow(names[-1]))
+    n = len(prompts)
+    gold = sum(golds) / n
+    gold_se = math.sqrt(sum((g - gold) ** 2 for g in golds) / (n - 1) / n)
+    return Verdict(gold, gold_se, sum(kls) / n, surprise / tokens, names)
+
+
+def lead(a: Verdict, b: Verdict) -> float:
+    """By how many standard errors of the difference a's gold score exceeds b's."""
+    return (a.gold - b.gold) / math.hypot(a.gold_se, b.gold_se)
+
+
+def frontier(verdicts: dict[str, Verdict]) -> None:
+    """The paper's figure 2 (left) in text: gold score upwards, KL to the right."""
+    top, low = (f(v.gold for v in verdicts.values()) for f in (max, min))
+    far = max(v.kl for v in verdicts.values())
+    grid = [[" "] * 61 for _ in range(9)]
+    for mark, v in zip("RCabcdefgh", verdicts.values()):
+        grid[round(8 * (top - v.gold) / (top - low or 1))][round(60 * max(v.kl, 0) / far)] = mark
+    print("\ngold score (up) against KL (to the right): what each drift buys")
+    for i, line in enumerate(grid):
+        print(f"  {top - (top - low) * i / 8:5.2f} |{''.join(line)}".rstrip())
+    print(f"        +{'-' * 61}\n         0{far:60.2f}")
+    print("  " + ", ".join(f"{mark} {label}" for mark, label in zip("RCabcdefgh", verdicts)))
+
+
+def experiment(seed: int, names: str | None, pairs: str | None) -> int:
+    rng = random.Random(seed)
+    learnt, held = split(read_names(names), rng)
+    alphabet = alphabet_of(learnt + held)
+    given = read_pairs(pairs, alphabet) if pairs is not None else None
+    print(f"microdpo, seed {seed}")
+    print(f"names: {len(learnt)} to learn, {len(held)} held out")
+
+    # Pretrain. The frozen copy is the reference, and every policy starts from it.
+    learner = unfreeze(init_model(len(alphabet), rng))
+    learn = next_letter(learner, learnt, alphabet, rng)
+    optimizer = Adam(weights_of(learner))
+    curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
+    reference = freeze(learner)
+    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss a token, in nats")
+    print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
+
+    # Comparisons, and what the reference makes of them, once.
+    texts = given or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
+    texts, unseen_texts = split(texts, rng, HELD_OUT)
+    taught, unseen = (
+        [prepare(text, reference, alphabet) for text in part] for part in (texts, unseen_texts)
+    )
+    print(f"\n{len(taught)} comparisons to learn, {len(unseen)} held out. Some of them:")
+    for text in texts[:6]:
+        better, worse = (text["prompt"] + text[key] for key in ("chosen", "rejected"))
+        score = "" if given else f"flow {flow(better):5.2f} over {flow(worse):5.2f}"
+        print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
+    ceiling = noise_ceiling(unseen_texts)
+    if not given:
+        print(
+            f"  Who knew flow exactly would agree with {ceiling:.1%} of the annotator's noisy words."
+        )
+
+    # Align: the control, and DPO at every beta, on the same comparisons in the same order.
+    history: list[list[float]] = []
+
+    def align(label: str, policy: Model, learn: Callable[[], float], lr: float) -> Model:
+        steps = iter(range(STEPS))
+
+        def watched() -> float:  # ten looks at the held-out comparisons on the way
+            step = next(steps)
+            if label == f"beta {BETA}" and step % max(1, STEPS // 10) == 0:
+                history.append([step, *watch(policy, unseen, BETA)])
+            return learn()
+
+        train(label, watched, Adam(weights_of(policy)), STEPS, lr)
+        return freeze(policy)
+
+    policies = {"reference": reference}
+    policy, order = unfreeze(reference), random.Random(seed)
+    learn = chosen_only(policy, taught, order)
+    policies["chosen only"] = align("chosen only", policy, learn, CHOSEN_LR)
+    for beta in BETAS:
+        policy, order = unfreeze(reference), random.Random(seed)
+        learn = preferences(policy, taught, beta, order)
+        policies[f"beta {beta}"] = align(f"beta {beta}", policy, learn, DPO_LR)
+    aligned, control = policies[f"beta {BETA}"], policies["chosen only"]
+    history.append([STEPS, *watch(aligned, unseen, BETA)])
+
+    print(f"\nDPO at beta {BETA}, on the held-out comparisons")
+    print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
+    for step, loss, margin, right, chosen, rejected in history:
+        print(f"  {step:5} {loss:7.3f} {margin:7.2f} {right:9.3f} {chosen:15.2f} {rejected:17.2f}")
+    print("""  The loss sees only the difference of the last two columns. Both may fall: a
+  chosen answer shares letters with rejected ones and goes down with them, and
+  the probability they lose goes to answers that nobody has compared.""")
+
+    # Judge every policy by fresh answers to prompts from held-out names.
+    prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
+    verdicts = {
+        label: judge(policy, reference, prompts, alphabet, seed)
+        for label, policy in policies.items()
+    }
+    print(f"\n{SAMPLES} fresh answers of each policy")
+    title = "" if given else "  gold flow +- s.e."
+    print(f"  {'':11}{title}     KL  surprise  distinct")
+    for label, v in verdicts.items():
+        gold = "" if given else f"{v.gold:11.3f} +- {v.gold_se:.3f}"
+        print(f"  {label:11}{gold}{v.kl:7.2f}{v.surprise:10.2f}{len(set(v.names)):10}")
+    print("""  KL        drift from the reference, in nats an answer
+  surprise  of the reference at the answers, in nats a token: as long as it does
+            not rise much above the first row, they still look like names""")
+    if not given:
+        frontier(verdicts)
+    print("\nanswers to the same prompts")
+    for label, v in verdicts.items():
+        print(f"  {label:11} {' '.join(v.names[:9])}"[:79])
+
+    _, loss, _, accuracy, *_ = history[-1]
+    accuracy_control = watch(control, unseen, BETA)[2]
+    if not given:
+        accuracy, accuracy_control = (
+            expected_accuracy(p, unseen_texts, alphabet, reference) for p in (aligned, control)
+        )
+    kls = [0.0] + [verdicts[f"beta {beta}"].kl for beta in sorted(BETAS, reverse=True)]
+    best, start = verdicts[f"beta {BETA}"], verdicts["reference"]
+    rise = best.surprise - start.surprise
+    claims: list[tuple[str, float, str, float]] = [
+        ("held-out loss; ln 2 = 0.693 before training", loss, "<=", 0.62),
+        ("held-out accuracy above chosen-only's by", accuracy - accuracy_control, ">=", 0.02),
+        (
+            "KL rises with each smaller beta by",
+            min(b - a for a, b in zip(kls, kls[1:])),
+            ">=",
+            0.05,
+        ),
+        ("surprise of the reference rises by, nats", rise, "<=", 0.3),
+    ]
+    if not given:
+        claims += [
+            ("held-out accuracy, share of the noise's limit", accuracy / ceiling, ">=", 0.75),
+            ("gold above the reference, standard errors", lead(best, start), ">=", 4.0),
+            ("gold above chosen-only, s.e.", lead(best, verdicts["chosen only"]), ">=", 4.0),
+        ]
+    return check_claims(claims)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    pairs = "your own comparisons: JSON lines with prompt, chosen and rejected"
+    return run(experiment, "How do preferences align a language model?", argv, pairs=pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Section 7 of microlora.py, and what the script says of it."""
+
+import io
+import math
+import random
+import unittest
+from contextlib import redirect_stderr
+
+import microlora as m
+from microlora import Value
+from tests.support import slope
+
+TOKENS = [0, 3, 1, 4, 1, 5, 0]
+WIDTH = m.N_EMBD
+
+
+def setUpModule():
+    m.N_EMBD = 8
+
+
+def tearDownModule():
+    m.N_EMBD = WIDTH
+
+
+class Adapter(unittest.TestCase):
+    def setUp(self):
+        self.rng = random.Random(4)
+        self.base = m.init_model(7, self.rng)
+        self.untouched = m.freeze(self.base)
+
+    def adapter(self, places=m.EVERY, rank=2, filled=True):
+        adapter = m.new_adapter(self.base, places, rank, self.rng)
+        if filled:  # as after some training: B is not zero
+            for p in m.weights_of(adapter):
+                p.data += self.rng.gauss(0.0, 0.1)
+        return adapter
+
+    def test_shapes_and_size(self):
+        adapter = self.adapter(["0.w1"], rank=3, filled=False)
+        a, b = adapter["0.w1.A"], adapter["0.w1.B"]
+        self.assertEqual((len(a), len(a[0]), len(b), len(b[0])), (3, 8, 32, 3))
+        self.assertEqual(len(m.weights_of(adapter)), 3 * (8 + 32))
+
+    def test_initialization(self):
+        m.N_EMBD = 64
+        try:
+            base = m.init_model(7, self.rng)
+        finally:
+            m.N_EMBD = 8
+        adapter = m.freeze(m.new_adapter(base, ["0.wq"], 32, self.rng))
+        self.assertEqual(set(m.weights_of({"B": adapter["0.wq.B"]})), {0.0})
+        spread = m.weights_of({"A": adapter["0.wq.A"]})
+        variance = sum(x * x for x in spread) / len(spread)
+        self.assertAlmostEqual(variance * 64, 1.0, delta=0.15)  # N(0, 1/m), 2048 draws
+
+    def test_an_adapter_starts_as_the_base_to_the_bit(self):
+        adapted = {**self.base, **self.adapter(filled=False)}
+        self.assertEqual(m.all_logits(adapted, TOKENS), m.all_logits(self.base, TOKENS))
+
+    def test_forward_is_w_plus_alpha_over_r_times_ba(self):
+        for rank in (1, 2, 4):
+            adapter = self.adapter(["0.wk"], rank)
+            a, b = (m.freeze(adapter)[f"0.wk.{x}"] for x in "AB")
+            x = [self.rng.gauss(0, 1) for _ in range(8)]
+            want = [
+                sum(
+                    (w + m.ALPHA / rank * sum(b[i][k] * a[k][j] for k in range(rank))) * x[j]
+                    for j, w in enumerate(row)
+                )
+                for i, row in enumerate(self.base["0.wk"])
+            ]
+            got = m.project({**self.base, **adapter}, "0.wk", x)
+            for g, w in zip(got, want):
+                self.assertAlmostEqual(g.data, w, 12)
+
+    def test_gradients(self):
+        adapter = self.adapter()
+        model = {**self.base, **adapter}
+        m.total(m.token_losses(model, TOKENS)).backward()
+        for name, matrix in adapter.items():
+            p = matrix[-1][-1]
+
+            def f(x, p=p):
+                p.data, kept = x, p.data
+                loss = sum(m.token_losses(m.freeze(model), TOKENS))
+                p.data = kept
+                return loss
+
+            self.assertAlmostEqual(p.grad, slope(f, p.data), 6, name)
+
+    def test_at_the_start_only_b_has_a_gradient(self):
+        adapter = self.adapter(filled=False)
+        m.total(m.token_losses({**self.base, **adapter}, TOKENS)).backward()
+        for name, matrix in adapter.items():
+            moved = any(p.grad for row in matrix for p in row)
+            self.assertEqual(moved, name.endswith(".B"), name)
+
+    def test_nothing_of_the_base_is_in_the_graph(self):
+        adapter = self.adapter(["0.wq", "0.wv"])
+        learns = set(m.weights_of(adapter))
+        graph = m.total(m.token_losses({**self.base, **adapter}, TOKENS)).graph()
+        leaves = {c for node in graph for c in node.children if not c.children}
+        # the other leaves are constants: ReLUs that are switched off
+        self.assertEqual(leaves & learns, learns)
+        self.assertTrue(all(leaf.data == 0.0 for leaf in leaves - learns))
+        self.assertTrue(all(type(x) is float for x in m.weights_of(self.base)))
+
+    def test_a_late_adapter_has_a_short_graph(self):
+        full = m.backward_edges(m.unfreeze(self.base), TOKENS)
+        head = m.backward_edges({**self.base, **self.adapter(["lm_head"], 1)}, TOKENS)
+        every = m.backward_edges({**self.base, **self.adapter(m.EVERY, 1)}, TOKENS)
+        self.assertLess(head, 0.2 * full)
+        self.assertLess(every, full)
+
+    def test_training_leaves_the_base_alone(self):
+        adapter = self.adapter(filled=False)
+        model = {**self.base, **adapter}
+        learn = m.next_letter(model, ["abc", "cab"], ["", *"abcdef"], self.rng)
+        before = m.all_logits(model, TOKENS)
+        with redirect_stderr(io.StringIO()):
+            m.train("x", learn, m.Adam(m.weights_of(adapter)), 5, 0.01)
+        self.assertEqual(self.base, self.untouched)
+        self.assertNotEqual(m.all_logits(model, TOKENS), before)
+        self.assertEqual(m.all_logits(self.base, TOKENS), m.all_logits(self.untouched, TOKENS))
+
+    def test_merge(self):
+        for places, rank in ((["0.wq"], 1), (m.EVERY, 3), (["lm_head"], 2)):
+            adapter = self.adapter(places, rank)
+            merged = m.merge(self.base, adapter)
+            self.assertEqual(list(merged), list(self.base))
+            self.assertTrue(all(type(x) is float for x in m.weights_of(merged)))
+            attached = m.all_logits({**self.base, **adapter}, TOKENS)
+            gaps = [abs(x - y) for x, y in zip(attached, m.all_logits(merged, TOKENS))]
+            self.assertLess(max(gaps), 1e-9)
+            plain = m.all_logits(self.base, TOKENS)
+            self.assertGreater(max(abs(x - y) for x, y in zip(attached, plain)), 1e-3)
+        self.assertEqual(self.base, self.untouched)
+
+    def test_swap(self):
+        first, second = self.adapter(["0.wq"], 1), self.adapter(m.EVERY, 2)
+        one = m.all_logits({**self.base, **first}, TOKENS)
+        two = m.all_logits({**self.base, **second}, TOKENS)
+        self.assertNotEqual(one, two)
+        self.assertEqual(one, m.all_logits({**self.base, **first}, TOKENS))
+
+
+class Spectrum(unittest.TestCase):
+    def test_known_singular_values(self):
+        """A = U diag(s) V^T with U and V products of rotations."""
+        rng = random.Random(2)
+        want = [5.0, 3.0, 1.0, 0.1, 0.0]
+        n = len(want)
+        a = [[want[i] if i == j else 0.0 for j in range(n)] for i in range(n)]
+        for _ in range(2):
+            for i in range(n):
+                for j in range(i):
+                    t = rng.random() * 6
+                    c, s = math.cos(t), math.sin(t)
+                    a[i], a[j] = (
+                        [c * x + s * y for x, y in zip(a[i], a[j])],
+                        [c * y - s * x for x, y in zip(a[i], a[j])],
+                    )
+            a = [list(column) for column in zip(*a)]
+        for got, expected in zip(m.singular_values(a), want):
+            self.assertAlmostEqual(got, expected, 7)
+
+    def test_a_product_of_rank_2_has_two(self):
+        rng = random.Random(6)
+        b = [[rng.gauss(0, 1) for _ in range(2)] for _ in range(9)]
+        a = [[rng.gauss(0, 1) for _ in range(9)] for _ in range(2)]
+        product = [[m.dot(row, column) for column in zip(*a)] for row in b]
+        values = m.singular_values(product)
+        self.assertGreater(values[1], 0.1)
+        self.assertLess(values[2], 1e-7)
+        self.assertLessEqual(m.directions(values), 2)
+
+    def test_directions(self):
+        self.assertEqual(m.directions([1.0] * 10), 9)
+        self.assertEqual(m.directions([3.0, 1.0]), 1)
+        self.assertEqual(m.directions([2.0, 1.0]), 2)
+
+
+class Data(unittest.TestCase):
+    def test_the_target_names(self):
+        self.assertGreaterEqual(len(m.KOREAN), 200)
+        self.assertEqual(len(set(m.KOREAN)), len(m.KOREAN))
+        self.assertFalse(set(m.KOREAN) & set(m.NAMES))
+
+    def test_one_row_is_within_one_percent(self):
+        m.N_EMBD = WIDTH
+        try:
+            base = m.init_model(27, random.Random(0))
+            size = len(m.weights_of(base))
+            shares = [
+                len(m.weights_of(m.new_adapter(base, places, rank, random.Random(0)))) / size
+                for place, places, rank, _ in m.SWEEP
+                if place != m.FULL
+            ]
+        finally:
+            m.N_EMBD = 8
+        self.assertLessEqual(min(shares), 0.01)
+
+    def test_values_are_this_scripts(self):
+        self.assertIs(type(m.unfreeze({"x": [[1.0]]})["x"][0][0]), Value)
+
+
+if __name__ == "__main__":
+    unittest.main()
