@@ -189,10 +189,11 @@ class Theory(unittest.TestCase):
             ratios = [lp - math.log(p) for lp, p in zip(log_pi, reference)]
             loss = m.total(
                 [
-                    m.dpo_loss(ratios[w], ratios[l], beta) * sigmoid(rewards[w] - rewards[l])
+                    m.dpo_loss(ratios[w], ratios[loser], beta)
+                    * sigmoid(rewards[w] - rewards[loser])
                     for w in range(3)
-                    for l in range(3)
-                    if w != l
+                    for loser in range(3)
+                    if w != loser
                 ]
             )
             loss.backward()

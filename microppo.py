@@ -1,0 +1,1278 @@
+"""microppo: how does the whole RLHF loop work, and how does it go wrong?
+
+Reinforcement learning from human feedback (RLHF; Ziegler et al. 2019, arXiv:1909.08593; Ouyang et
+al. 2022, arXiv:2203.02155) trains a reward model on comparisons, and then a policy on the reward
+model by proximal policy optimization (PPO, Schulman et al. 2017, arXiv:1707.06347). A critic
+predicts the reward while a text is being written; a KL penalty keeps the policy near its start.
+
+What runs: a tiny GPT learns given names. A simulated annotator with a taste for names that flow
+compares pairs of its completions. A reward model learns the comparisons, a critic learns to foresee
+the reward, and PPO trains the policy twice: with the KL penalty, and without.
+
+What to look for: the two runs side by side. Without the penalty the reward model is happier than
+ever, and the names are names no more.
+
+Use it when new answers are to be judged while learning: by a reward model, a program, a person. Use
+DPO (microdpo.py) when comparisons are all there is: it is simpler and steadier.
+
+Two kinds of numbers learn here. The policy is made of Values. The reward model and the critic are
+plain lists of floats, with gradients derived by hand.
+
+Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and micromoe.py,
+but for clip() in section 4: who has read them there goes from section 2 to section 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from operator import mul
+from typing import Any, NamedTuple, NoReturn, Union
+
+# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS
+# ==================================================================================================
+
+N_EMBD = 12  # width d
+N_HEAD = 3  # attention heads, of 4 dimensions each
+N_LAYER = 1  # blocks
+BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
+INIT_STD = 0.08  # standard deviation of the initial weights
+BATCH = 2  # names a step of pretraining
+
+PRETRAIN_STEPS = 400  # the loss has flattened by then
+PRETRAIN_LR = 0.02  # Adam's highest learning rate in a phase of training, as below
+
+PAIRS = 1000  # comparisons that the annotator makes
+HELD_OUT = 0.2  # share of them, and of the critic's rollouts, that nothing is trained on
+TASTE = 12.0  # how decided the annotator is: log-odds per unit of flow
+
+HIDDEN = 8  # width of the reward model, and of the critic
+REWARD_STEPS = 400  # updates of the reward model
+REWARD_BATCH = 8  # comparisons an update
+REWARD_LR = 0.05
+CRITIC_ROLLOUTS = 400  # answers of the reference that the critic learns from before the loop
+CRITIC_STEPS = 300  # updates of the critic before the loop
+CRITIC_LR = 0.02
+
+ITERATIONS = 20  # rounds of PPO: first write answers, then learn from them
+ROLLOUTS = 16  # answers a round
+EPOCHS = 4  # times that each answer is learnt from
+MINIBATCH = 8  # answers an update
+POLICY_LR = 0.004  # of Adam, constant in the loop
+KL_COEF = 0.1  # reward lost for each nat of drift from the reference
+CLIP = 0.2  # how far a probability ratio may move before its gradient is cut
+VALUE_CLIP = 0.2  # the same for the critic's change of mind
+GAMMA = 0.99  # discount a token
+LAMBDA = 0.95  # GAE's mix of one-step (0) and whole-return (1) advantages
+
+SAMPLES = 300  # fresh names from each policy when it is judged
+
+
+# ==================================================================================================
+# 3. DATA  (shared: the same text in all four scripts)
+# ==================================================================================================
+# The model reads and writes given names, one letter at a time. Any file with one name a line can
+# take their place: --names FILE.
+
+NAMES = """
+aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
+alejandro alessandra alexa alexandra alexis alfred alicia alina alisa allison alma alonzo amanda
+amara amber amelia amir amos amy anders andre andrea andy angela angelica angelo anita anna anne
+annette anthony anton antonia april ariel arjun arlo arthur arturo ashley aubrey audrey august
+aurelia ava avery axel barry basil beatrice belinda ben benedict bennett bernard bernice beth
+bethany beverly bill blair blanca boris brad bradley brendan brent brian brittany brooke bruce
+bruno byron caleb calvin camille candace cara carl carlos carmen carolina carrie carter caspar
+cassandra catherine cecilia cedric celia chad charles charlotte chester chloe chris christopher
+claire clara clarence clayton clement clifford cody colette colin conrad cora corey cornelius craig
+crystal cynthia cyrus dakota dalia damian dan daniel daniela danielle daphne darcy daria darren
+daryl david dawn debra declan delia denise dennis derek diana diego dinah dmitri dominic donald
+dora doreen dorothy duncan dustin earl edith edmund edna edwin eileen elaine eli eliana elias
+elijah eliza elizabeth ella ellis elmer eloise elsie emanuel emerson emilia emma emmanuel eric
+erica erin esme esteban esther etta eugene eva ezra fabian faith felipe felix fernanda fernando
+florence floyd frances francisco frank franklin frederick gabriel gabriela gareth gavin gemma
+genevieve george gerald gianna gideon gina giselle gladys glen grace graham grant greta guillermo
+gustavo guy hannah harold harper harrison harry harvey heather heidi helen henrietta herbert herman
+holly homer howard hugh hugo ibrahim ignacio imani imogen irene iris irma isabel isabella isaiah
+isla ivy jack jackson jade jaime jake james jan jana janet jared jasmine jasper javier jean jeffrey
+jenna jenny jeremy jerome jerry jesus jill jimmy joaquin jocelyn joel johanna jonah jonas jonathan
+jose josefina joseph joshua joy joyce juanita judy jules julian juliana juliet june justin kara
+karina karl kate katie katrina kayla kelsey kelvin kendra kenneth kieran kim kimberly kristen
+kristina kurt laila lance lara larry lauren laurence lawrence layla leah leila lena leon leonard
+leonardo leonora lester leticia levi lidia lila lilian liliana lincoln linda lionel logan lois lola
+lorenzo lorraine louis louise lucia lucian lucinda lucy luke luther lydia mabel madison magdalena
+maggie malik manuel mara marcia marco marcos marcus maria mariam marian marina mario marion marisol
+mark marlene marshall martin martina mary mason matilda maureen maurice maxine megan melanie
+melinda melvin mercedes meredith michael michelle miguel mila milo milton mina mira miranda miriam
+molly monica monique moses myra myrtle nadine naomi natalie nathan nathaniel nelson nicholas nicole
+nigel noel noelle nolan norman octavia odette olga olivia omar opal oscar otis otto pablo pamela
+paola patricia paul paula pearl pedro percy peter petra phoebe pierre priscilla quentin rafael
+ralph ramon raphael raquel raul ravi reed regina reginald rene reuben rhoda richard robert roberta
+robin roderick rodney roger roland romeo ronald rosa rosalind rose rosemary ross roy ruben ruby
+rupert russell ruth ryan sally salvador sam samson samuel sandra sarah saul savannah scott
+sebastian selena serena sergio shane sharon shaun shelby sherman shirley sidney silas silvia simon
+solomon sonia sophia sophie stanley stella stephanie stewart stuart summer susanna sybil sylvester
+tabitha tania tara tatiana taylor teresa tessa thea theodora theresa thomas tiffany tobias todd
+tomas travis trevor trina tristan ulysses una ursula valerie vanessa vera veronica victor victoria
+viola virginia vivian wallace walter warren wendy wesley wilbur willa william willow winston xavier
+yara yvette yvonne zachary zara
+""".split()
+
+EDGE = 0  # the token before the first letter and after the last one
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one clear line and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 text file; exit status 2 if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except (OSError, ValueError) as error:
+        fail(f"{path}: {getattr(error, 'strerror', error)}; give the path of a text file")
+    lines = []
+    for number, line in enumerate(raw, 1):
+        try:
+            lines.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError:
+            fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
+        if not lines[-1].isprintable():
+            fail(f"{path}, line {number}: holds control characters; give a text file")
+    return lines
+
+
+def read_names(path: str | None) -> list[str]:
+    """The embedded names, or those of a file: lower case, each name once."""
+    if path is None:
+        return NAMES
+    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
+    longest = BLOCK_SIZE - 1
+    names = [name for name in found if len(name) <= longest]
+    if not names:
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+    if len(names) < 20:
+        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
+    if len(names) < len(found):
+        skipped = len(found) - len(names)
+        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+    return names
+
+
+def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
+    """(training part, held-out part); the second is a share, 200 items at most."""
+    shuffled = rng.sample(items, len(items))
+    held_out = max(1, min(200, int(share * len(items))))
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def alphabet_of(names: list[str]) -> list[str]:
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# ==================================================================================================
+# 4. AUTOGRAD  (shared)
+# ==================================================================================================
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # of Values or of floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Matrix]
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0
+        self.children = children
+        self.local_grads = local_grads
+
+    # Each operation states its value, its operands and its local derivatives. With a plain number
+    # on the other side, the Value is the only child.
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a * b, (self, other), (b, a))
+        return Value(self.data * other, (self,), (other,))
+
+    def __truediv__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
+        return Value(self.data / other, (self,), (1.0 / other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        slope = k * self.data ** (k - 1) if k else 0.0
+        return Value(self.data**k, (self,), (slope,))
+
+    def exp(self) -> Value:
+        e = math.exp(self.data)
+        return Value(e, (self,), (e,))
+
+    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1.0 - t * t,))
+
+    def relu(self) -> Value:  # switched off, it is a constant: no path back
+        return Value(0.0) if self.data <= 0 else Value(self.data, (self,), (1.0,))
+
+    # --- where the scripts differ: microppo.py alone needs clip() ---
+
+    def clip(self, low: float, high: float) -> Value:
+        """min(max(x, low), high); beyond a bound it is a constant, as in relu."""
+        inside = low <= self.data <= high
+        if inside:
+            return Value(self.data, (self,), (1.0,))
+        return Value(min(max(self.data, low), high))
+
+    # --- the same again ---
+    def __neg__(self) -> Value:
+        return self * -1.0
+
+    def __sub__(self, other: Number) -> Value:
+        return self + -other
+
+    def __rsub__(self, other: float) -> Value:
+        return -self + other
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self**-1.0 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """The nodes below this one that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
+        Parameters have no children and need no visit.
+        """
+        seen: set[Value] = set()
+        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        stack = [self]
+        while stack:
+            node = stack[-1]
+            if node in seen:  # back again: everything below it is in order
+                order[stack.pop()] = None
+            else:
+                seen.add(node)
+                stack += [c for c in node.children if c.children and c not in seen]
+        return list(order)
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers in xs, which are all Values or all floats."""
+    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if a_data is not a and b_data is not b:
+        return Value(result, (*a, *b), (*b_data, *a_data))
+    if a_data is not a:
+        return Value(result, a, b_data)
+    if b_data is not b:
+        return Value(result, b, a_data)
+    return result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    data = floats(xs)
+    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(logits)[target], in nats.
+
+    Equal to log(sum_j e^z_j) - z_target; the largest z is taken out of the exponentials first, so
+    that no logit overflows. Its derivative is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp(z - top) for z in data]
+    norm = sum(exps)
+    loss = math.log(norm) + top - data[target]
+    if data is logits:
+        return loss
+    slopes = [e / norm for e in exps]
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def exp(x: Any) -> Any:
+    return x.exp() if isinstance(x, Value) else math.exp(x)
+
+
+def relu(x: Any) -> Any:
+    return x.relu() if isinstance(x, Value) else max(x, 0.0)
+
+
+# ==================================================================================================
+# 5. MODEL  (shared, but for the marked lines)
+# ==================================================================================================
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
+
+    def matrix(rows: int, columns: int) -> Matrix:
+        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+    d = N_EMBD
+    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = matrix(d, d)
+        model[f"{layer}.w1"] = matrix(4 * d, d)
+        model[f"{layer}.w2"] = matrix(d, 4 * d)
+    model["lm_head"] = matrix(vocabulary, d)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,)."""
+    return [dot(row, x) for row in weights]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+    return [v * scale for v in x]
+
+
+def softmax(logits: Vector) -> list[Any]:
+    """e^z_i / sum_j e^z_j; the largest z is taken out first, as above."""
+    top = max(floats(logits))
+    exps = [exp(z - top) for z in logits]
+    norm = total(exps)
+    return [e / norm for e in exps]
+
+
+# --- where the scripts differ: microlora.py adds its adapters to project(), ---
+# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
+
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x."""
+    return linear(model[name], x)
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+# --- the same again ---
+
+
+def new_cache() -> list[tuple[list[Any], list[Any]]]:
+    """For every layer, the keys and the values of the positions read so far."""
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
+    equation 1 of Vaswani et al. 2017.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    size = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            attention = softmax([dot(query[part], key[part]) for key in keys])
+            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    return [
+        cross_entropy(gpt(model, token, cache), following)
+        for token, following in zip(tokens, tokens[1:])
+    ]
+
+
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
+    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    tokens = [prompt[-1]]
+    for _ in range(BLOCK_SIZE - len(prompt) + 1):
+        chances = softmax([z / t for z in gpt(model, tokens[-1], cache)])
+        tokens += rng.choices(range(len(chances)), chances)
+        if tokens[-1] == EDGE:
+            break
+    return tokens[1:]
+
+
+# ==================================================================================================
+# 6. TRAINING KIT  (shared)
+# ==================================================================================================
+
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        b1, b2 = self.b1, self.b2
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        data, grads = [p.data for p in self.values], [p.grad for p in self.values]
+        for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
+            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
+            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            weights[:] = [
+                w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
+            ]
+            g[:] = [0.0] * len(g)
+        for p, x in zip(self.values, data):
+            p.data, p.grad = x, 0.0
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    to zero. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    return losses
+
+
+def next_letter(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+
+    Each name's graph is walked back, and dropped, before the next one's is built.
+    """
+
+    def learn() -> float:
+        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
+        size = sum(len(tokens) - 1 for tokens in batch)
+        loss = 0.0
+        for tokens in batch:
+            share = total(token_losses(model, tokens)) / size
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
+    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
+    return sum(losses) / len(losses)
+
+
+def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
+    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    done = "#" * (20 * step // steps)
+    line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
+    if step == steps:
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+    else:
+        line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        ending = "\n" if step == steps else ""
+        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+    elif 10 * step // steps > 10 * (step - 1) // steps:
+        print(line, file=sys.stderr)
+
+
+def blocks(marks: str, ascii_marks: str) -> str:
+    """marks, if the output's encoding has them, else ascii_marks."""
+    try:
+        marks.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return ascii_marks
+    return marks
+
+
+def sparkline(values: Sequence[float], width: int = 50) -> str:
+    """A curve in one line of text: high marks for high values."""
+    width = min(width, len(values))
+    edges = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    low, high = min(means), max(means)
+    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
+    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A horizontal bar, full at share = 1."""
+    return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
+
+
+def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
+    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+    print("\nclaims, measured in this run")
+    failed = 0
+    for text, measured, relation, bound in claims:
+        holds = measured >= bound if relation == ">=" else measured <= bound
+        failed += not holds
+        mark = "ok  " if holds else "FAIL"
+        print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
+    return 1 if failed else 0
+
+
+def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
+    """Read the command line, run the experiment, end politely whatever happens."""
+    parser = argparse.ArgumentParser(description=title, allow_abbrev=False)
+    parser.error = fail  # type: ignore[method-assign]
+    parser.add_argument("--seed", type=int, default=42, metavar="N", help="default 42")
+    flags = {"names": "your own names, one a line, in UTF-8", **flags}
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=meaning)
+    args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    try:
+        return experiment(**vars(args))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has left: | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    finally:
+        gc.enable()
+
+
+# ==================================================================================================
+# 7. THE ALGORITHM: REINFORCEMENT LEARNING FROM HUMAN FEEDBACK
+# ==================================================================================================
+
+# --- the preference task: the same text in microdpo.py and microppo.py ---
+# The model completes a name from its first letters. An annotator compares two completions, and
+# likes names that flow: vowels and consonants in turn, few hard stops. The algorithms see nothing
+# but the comparisons; flow() itself, the gold score, answers them and measures what came of it.
+
+
+def flow(name: str) -> float:
+    """The gold score: share of neighbours that alternate, minus share of hard letters."""
+    vowel = [letter in "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü" for letter in name]
+    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
+    return turns - sum(letter in "bcdgkpqtx" for letter in name) / max(1, len(name))
+
+
+def first_wins(first: str, second: str) -> float:
+    """Bradley-Terry: P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second)))."""
+    return 1.0 / (1.0 + math.exp(-TASTE * (flow(first) - flow(second))))
+
+
+def draw_prompt(names: list[str], rng: random.Random) -> str:
+    """The first letter of some name, or the first two."""
+    return rng.choice(names)[: rng.choice((1, 2))]
+
+
+def compare(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> dict[str, str]:
+    """The annotator's word on two different, finished completions of one prompt."""
+    while True:
+        prompt = draw_prompt(names, rng)
+        start = encode(prompt, alphabet)[:-1]
+        first, second = sample(model, start, rng), sample(model, start, rng)
+        if first != second and first[-1] == second[-1] == EDGE:
+            break
+    a, b = decode(first, alphabet), decode(second, alphabet)
+    if rng.random() > first_wins(prompt + a, prompt + b):
+        a, b = b, a
+    return {"prompt": prompt, "chosen": a, "rejected": b}
+
+
+def noise_ceiling(pairs: list[dict[str, str]]) -> float:
+    """The expected accuracy on these comparisons of one who knows flow() exactly."""
+    chances = [first_wins(p["prompt"] + p["chosen"], p["prompt"] + p["rejected"]) for p in pairs]
+    return sum(max(c, 1.0 - c) for c in chances) / len(pairs)
+
+
+# --- end of the preference task ---
+
+
+# The loop, round after round:
+#
+#     policy --answers--> reward model --score--> reward ---.
+#       ^  '---answers--> reference --KL penalty---^        |
+#       |  '---prefixes-> critic ----values---> advantages (GAE)
+#       |                   ^                       |
+#       '----- clipped surrogate, four epochs ------'
+#
+# 7a. THE REWARD MODEL: from comparisons to a score, in floats
+#
+# It reads a text y_0 .. y_n, both edges included, as its n pairs of neighbours:
+#
+#     h_t = tanh(left[y_t] + right[y_t+1] + bias)         HIDDEN numbers for each pair
+#     r   = out . mean_t h_t
+#
+# and is trained by the Bradley-Terry loss (Ouyang et al. 2022, equation 1):
+#
+#     L = -log sigmoid(r_w - r_l)         dL/dr_w = sigmoid(r_w - r_l) - 1 = -dL/dr_l
+#
+# From there by the chain rule, with g = dL/dr and a_t for the argument of tanh:
+#
+#     dL/d out_j = g mean_t h_tj          dL/d a_tj = g out_j (1 - h_tj^2) / n
+#
+# a_t is a plain sum, so its gradient goes unchanged to left[y_t], right[y_t+1] and bias. Weights
+# that learn by hand are kept beside their gradients, in a pair of float lists: an Array.
+
+Array = tuple[list[float], list[float]]
+Net = dict[str, list[Array]]
+
+
+def new_net(rows: dict[str, int], rng: random.Random) -> Net:
+    """For each name that many arrays, of HIDDEN random weights and zero gradients each."""
+    return {
+        name: [([rng.gauss(0.0, 0.3) for _ in range(HIDDEN)], [0.0] * HIDDEN) for _ in range(n)]
+        for name, n in rows.items()
+    }
+
+
+def arrays_of(net: Net) -> list[Array]:
+    return [array for arrays in net.values() for array in arrays]
+
+
+def new_reward_model(vocabulary: int, rng: random.Random) -> Net:
+    return new_net({"left": vocabulary, "right": vocabulary, "bias": 1, "out": 1}, rng)
+
+
+def features(net: Net, tokens: Sequence[int]) -> list[list[float]]:
+    """h_t for each pair of neighbours, shape (len(tokens) - 1, HIDDEN)."""
+    left, right, (bias, _) = net["left"], net["right"], net["bias"][0]
+    return [
+        [math.tanh(x + y + z) for x, y, z in zip(left[a][0], right[b][0], bias)]
+        for a, b in zip(tokens, tokens[1:])
+    ]
+
+
+def mean_of(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(rows) for column in zip(*rows)]
+
+
+def reward(net: Net, tokens: Sequence[int]) -> float:
+    """The score r of a text."""
+    return dot(net["out"][0][0], mean_of(features(net, tokens)))
+
+
+def reward_backward(net: Net, tokens: Sequence[int], g: float) -> None:
+    """Add g dr/dw to the gradient of every weight w."""
+    rows = features(net, tokens)
+    out, out_grad = net["out"][0]
+    bias_grad = net["bias"][0][1]
+    for j, mean in enumerate(mean_of(rows)):
+        out_grad[j] += g * mean
+    for a, b, h in zip(tokens, tokens[1:], rows):
+        left_grad, right_grad = net["left"][a][1], net["right"][b][1]
+        for j in range(HIDDEN):
+            slope = g * out[j] * (1.0 - h[j] * h[j]) / len(rows)
+            left_grad[j] += slope
+            right_grad[j] += slope
+            bias_grad[j] += slope
+
+
+def comparisons(
+    net: Net, pairs: list[tuple[list[int], list[int]]], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean Bradley-Terry loss of REWARD_BATCH random comparisons, each
+    given as the tokens of the chosen text and those of the rejected one."""
+
+    def learn() -> float:
+        loss = 0.0
+        for chosen, rejected in rng.choices(pairs, k=REWARD_BATCH):
+            logits = [reward(net, chosen) - reward(net, rejected), 0.0]
+            loss += cross_entropy(logits, 0) / REWARD_BATCH  # -log sigmoid, as in microdpo.py
+            g = (softmax(logits)[0] - 1.0) / REWARD_BATCH
+            reward_backward(net, chosen, g)
+            reward_backward(net, rejected, -g)
+        return loss
+
+    return learn
+
+
+# 7b. THE CRITIC: what reward is to be expected of an unfinished text?
+#
+# V is the baseline that an action is measured against, so it must not know the action: it sees the
+# tokens before it and none later. It is given m, the reward model's mean feature over the prefix
+# y_0 .. y_t (so the critic starts from what the reward model has learnt, as in InstructGPT); the
+# last token chooses a row of last, and the length t one of place:
+#
+#     z = tanh(mix m + last[y_t] + place[t])              V = out . z + shift
+#
+# With g = dL/dV, and a for the argument of tanh:
+#
+#     dL/d out_j = g z_j       dL/d shift = g       dL/d a_j = g out_j (1 - z_j^2)
+#
+# which goes unchanged to last[y_t] and place[t], and times m_i to mix_ji.
+
+
+class State(NamedTuple):
+    """All that the critic may see of a prefix."""
+
+    mean: list[float]  # the reward model's mean feature; zeros while there is no pair yet
+    last: int  # y_t
+    place: int  # t
+
+
+def new_critic(vocabulary: int, rng: random.Random) -> Net:
+    rows = {"mix": HIDDEN, "last": vocabulary, "place": BLOCK_SIZE, "out": 1}
+    return {**new_net(rows, rng), "shift": [([0.0], [0.0])]}
+
+
+def states_of(reward_model: Net, prompt: Sequence[int], answer: Sequence[int]) -> list[State]:
+    """The state in which each token of the answer was chosen."""
+    tokens = [*prompt, *answer]
+    rows = features(reward_model, tokens)
+    return [
+        State(mean_of(rows[:t]) if t else [0.0] * HIDDEN, tokens[t], t)
+        for t in range(len(prompt) - 1, len(tokens) - 1)
+    ]
+
+
+def critic_features(net: Net, state: State) -> list[float]:
+    """z, shape (HIDDEN,)."""
+    mixed = [dot(row, state.mean) for row, _ in net["mix"]]
+    last, place = net["last"][state.last][0], net["place"][state.place][0]
+    return [math.tanh(x + y + z) for x, y, z in zip(mixed, last, place)]
+
+
+def value_of(net: Net, state: State) -> float:
+    """V(prefix)."""
+    return dot(net["out"][0][0], critic_features(net, state)) + net["shift"][0][0][0]
+
+
+def critic_backward(net: Net, state: State, g: float) -> None:
+    """Add g dV/dw to the gradient of every weight w."""
+    out, out_grad = net["out"][0]
+    last_grad, place_grad = net["last"][state.last][1], net["place"][state.place][1]
+    net["shift"][0][1][0] += g
+    for j, z in enumerate(critic_features(net, state)):
+        out_grad[j] += g * z
+        slope = g * out[j] * (1.0 - z * z)
+        last_grad[j] += slope
+        place_grad[j] += slope
+        mix_grad = net["mix"][j][1]
+        for i, m in enumerate(state.mean):
+            mix_grad[i] += slope * m
+
+
+def value_loss(value: float, old: float, target: float) -> tuple[float, float]:
+    """The clipped value loss, and its derivative with respect to value.
+
+    max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2, where R is the target and V_old the
+    value at rollout time (Huang et al. 2024, arXiv:2403.17031). A critic that has moved towards R
+    by more than c gains nothing by moving on, and one that has moved away is called back.
+    """
+    clipped = min(max(value, old - VALUE_CLIP), old + VALUE_CLIP)
+    plain_loss, clipped_loss = (value - target) ** 2 / 2, (clipped - target) ** 2 / 2
+    if plain_loss >= clipped_loss:
+        return plain_loss, value - target
+    return clipped_loss, 0.0  # beyond the clip, its loss does not depend on value
+
+
+# 7c. ROLLOUTS: the policy writes, and everything about it is noted, in floats
+
+
+class Judges(NamedTuple):
+    """All that looks at the policy's answers."""
+
+    reference: Model
+    reward_model: Net
+    mean: float  # of the reward model's score over answers of the reference
+    std: float
+    critic: Net
+
+
+class Rollout(NamedTuple):
+    """One answer. Each list has an entry for each of its tokens, the end token included."""
+
+    prompt: list[int]
+    answer: list[int]
+    log_probs: list[float]  # log pi_old of each token
+    kl: list[float]  # log pi_old - log pi_ref of each token
+    entropy: list[float]  # of the distribution each token was drawn from
+    states: list[State]
+    values: list[float]
+    score: float  # the reward model's, standardized: 0 for the reference's average answer
+
+
+def token_log_probs(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> list[Any]:
+    """log pi(y_t | all before) of each token of the answer, Values or floats."""
+    return [-loss for loss in token_losses(model, [*prompt, *answer])[len(prompt) - 1 :]]
+
+
+def token_entropies(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
+    """-sum_i p_i log p_i of each choice, in nats."""
+    cache, entropies = new_cache(), []
+    for token in [*prompt, *answer][:-1]:
+        chances = softmax(gpt(model, token, cache))
+        entropies.append(-sum(p * math.log(max(p, 1e-300)) for p in chances))
+    return entropies[len(prompt) - 1 :]
+
+
+def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Random) -> Rollout:
+    """One answer of a policy of floats, drawn at temperature 1: the very distribution that the
+    log-probabilities belong to."""
+    answer = sample(policy, prompt, rng)
+    log_probs = token_log_probs(policy, prompt, answer)
+    expected = token_log_probs(judges.reference, prompt, answer)
+    states = states_of(judges.reward_model, prompt, answer)
+    return Rollout(
+        prompt,
+        answer,
+        log_probs,
+        [p - q for p, q in zip(log_probs, expected)],
+        token_entropies(policy, prompt, answer),
+        states,
+        [value_of(judges.critic, state) for state in states],
+        (reward(judges.reward_model, [*prompt, *answer]) - judges.mean) / judges.std,
+    )
+
+
+def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
+    """-kl_coef (log pi - log pi_ref) for every token, and the score for the last one on top
+    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). Nothing else is added."""
+    rewards = [-kl_coef * kl for kl in rollout.kl]
+    rewards[-1] += rollout.score
+    return rewards
+
+
+def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float) -> list[float]:
+    """Generalized advantage estimation (Schulman et al. 2016, arXiv:1506.02438, equation 16).
+
+    A_t = sum_k (gamma lam)^k delta_t+k,  delta_t = r_t + gamma V_t+1 - V_t,  V = 0 after the end;
+    computed from the last token backwards. A_t + V_t is what the critic should have said.
+    """
+    advantages, running, following = [], 0.0, 0.0
+    for r, v in zip(reversed(rewards), reversed(values)):
+        running = r + gamma * following - v + gamma * lam * running
+        following = v
+        advantages.append(running)
+    return advantages[::-1]
+
+
+def normalize(batch: list[list[float]]) -> list[list[float]]:
+    """All numbers of a batch, moved to mean 0 and scaled to standard deviation 1."""
+    every = [x for xs in batch for x in xs]
+    mean = sum(every) / len(every)
+    std = math.sqrt(sum((x - mean) ** 2 for x in every) / len(every)) + 1e-8
+    return [[(x - mean) / std for x in xs] for xs in batch]
+
+
+def explained_variance(values: Sequence[float], targets: Sequence[float]) -> float:
+    """1 - Var(target - value) / Var(target): 1 for a perfect critic, 0 for a constant."""
+
+    def spread(xs: Sequence[float]) -> float:
+        mean = sum(xs) / len(xs)
+        return sum((x - mean) ** 2 for x in xs)
+
+    return 1.0 - spread([t - v for t, v in zip(targets, values)]) / (spread(targets) or 1.0)
+
+
+# 7d. PPO: learn from answers that an older policy wrote
+#
+# After the first update the policy is no longer pi_old, which wrote the answers. The ratio
+# rho_t = pi(y_t) / pi_old(y_t) corrects for that, and the clip forbids to trust it too far
+# (Schulman et al. 2017, equation 7):
+#
+#     maximize  mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t)
+#
+# A good token (A > 0) earns nothing more once it is c likelier than it was, a bad one once it is c
+# rarer; but what has gone the wrong way is always pulled back. In a round's first minibatch pi is
+# pi_old and every ratio is 1 (if not, a log-probability is wrong). The clip has work to do from the
+# second update on: one update a rollout would be plain policy gradient.
+
+
+def surrogate_loss(log_prob: Value, old: float, advantage: float) -> Value:
+    """-min(rho A, clip(rho, 1 - c, 1 + c) A) for one token."""
+    ratio = (log_prob - old).exp()
+    plain, clipped = ratio * advantage, ratio.clip(1.0 - CLIP, 1.0 + CLIP) * advantage
+    return -(plain if plain.data <= clipped.data else clipped)
+
+
+def learn_from(
+    policy: Model, critic: Net, parts: list[tuple[Rollout, list[float], list[float]]]
+) -> tuple[float, float, list[float]]:
+    """Add up the gradients of one minibatch of (rollout, its advantages, its value targets).
+
+    Returns (policy loss, value loss, all ratios); the losses are means a token.
+    """
+    size = sum(len(rollout.answer) for rollout, _, _ in parts)
+    policy_loss = critic_loss = 0.0
+    ratios = []
+    for rollout, advantage, target in parts:
+        log_probs = token_log_probs(policy, rollout.prompt, rollout.answer)
+        loss = total(list(map(surrogate_loss, log_probs, rollout.log_probs, advantage))) / size
+        loss.backward()
+        policy_loss += loss.data
+        ratios += [math.exp(p.data - old) for p, old in zip(log_probs, rollout.log_probs)]
+        for state, old, goal in zip(rollout.states, rollout.values, target):
+            part, slope = value_loss(value_of(critic, state), old, goal)
+            critic_backward(critic, state, slope / size)
+            critic_loss += part / size
+    return policy_loss, critic_loss, ratios
+
+
+def ppo(
+    judges: Judges, names: list[str], alphabet: list[str], kl_coef: float, seed: int
+) -> tuple[Model, list[dict[str, float]]]:
+    """Train a copy of the reference, and a copy of the critic with it.
+
+    Returns the policy, frozen, and a report of every round. Prompts come from names.
+    """
+    rng, started, reports = random.Random(seed), time.perf_counter(), []
+    policy = unfreeze(judges.reference)
+    critic = {name: [(list(w), list(g)) for w, g in rows] for name, rows in judges.critic.items()}
+    judges = judges._replace(critic=critic)
+    optimizers = Adam(weights_of(policy)), Adam(arrays=arrays_of(critic))
+    for iteration in range(ITERATIONS):
+        # Write. For the whole round, old is the policy that wrote the answers.
+        old = freeze(policy)
+        prompts = [encode(draw_prompt(names, rng), alphabet)[:-1] for _ in range(ROLLOUTS)]
+        batch = [roll_out(old, judges, prompt, rng) for prompt in prompts]
+        raw = [gae(rewards_of(r, kl_coef), r.values, GAMMA, LAMBDA) for r in batch]
+        targets = [[a + v for a, v in zip(row, r.values)] for row, r in zip(raw, batch)]
+        advantages = normalize(raw)
+
+        # Learn, from every answer EPOCHS times.
+        updates = []
+        for _ in range(EPOCHS):
+            order = rng.sample(range(ROLLOUTS), ROLLOUTS)
+            for first in range(0, ROLLOUTS, MINIBATCH):
+                mini = order[first : first + MINIBATCH]
+                parts = [(batch[i], advantages[i], targets[i]) for i in mini]
+                updates.append(learn_from(policy, critic, parts))
+                optimizers[0].step(POLICY_LR)
+                optimizers[1].step(CRITIC_LR)
+
+        ratios = [x for _, _, some in updates[1:] for x in some]
+        texts = [decode([*r.prompt, *r.answer], alphabet) for r in batch]
+        values = [v for r in batch for v in r.values]
+        reports.append(
+            {
+                "proxy": sum(r.score for r in batch) / ROLLOUTS,
+                "gold": sum(map(flow, texts)) / ROLLOUTS,
+                "kl": sum(sum(r.kl) for r in batch) / ROLLOUTS,
+                "entropy": sum(sum(r.entropy) for r in batch) / len(values),
+                "clipped": sum(abs(x - 1.0) > CLIP for x in ratios) / len(ratios),
+                "lowest": min(ratios),
+                "highest": max(ratios),
+                "explained": explained_variance(values, [x for row in targets for x in row]),
+                "policy": sum(u[0] for u in updates) / len(updates),
+                "value": sum(u[1] for u in updates) / len(updates),
+                "first": max(abs(x - 1.0) for x in updates[0][2]),
+            }
+        )
+        seconds = time.perf_counter() - started
+        progress(f"PPO, KL x {kl_coef}", iteration + 1, ITERATIONS, reports[-1]["policy"], seconds)
+    return freeze(policy), reports
+
+
+# ==================================================================================================
+# 8. EXPERIMENT
+# ==================================================================================================
+
+
+class Verdict(NamedTuple):
+    """What fresh samples show of a policy; gold_se is the standard error of the mean gold."""
+
+    proxy: float
+    gold: float
+    gold_se: float
+    kl: float
+    surprise: float
+    names: list[str]
+
+
+def judge(
+    policy: Model, judges: Judges, prompts: list[str], alphabet: list[str], seed: int
+) -> Verdict:
+    """Complete every prompt once with a policy of floats.
+
+    KL(pi || pi_ref) is the mean of log pi(y|x) - log pi_ref(y|x) over answers y drawn from pi.
+    The surprise is -log pi_ref(y|x) a token: low while the answers still look like names.
+    """
+    rng = random.Random(seed)
+    answers = [roll_out(policy, judges, encode(p, alphabet)[:-1], rng) for p in prompts]
+    names = [decode([*r.prompt, *r.answer], alphabet) for r in answers]
+    golds, n = [flow(name) for name in names], len(names)
+    gold = sum(golds) / n
+    expected = sum(sum(r.log_probs) - sum(r.kl) for r in answers)
+    return Verdict(
+        sum(r.score for r in answers) / n,
+        gold,
+        math.sqrt(sum((g - gold) ** 2 for g in golds) / (n - 1) / n),
+        sum(sum(r.kl) for r in answers) / n,
+        -expected / sum(len(r.answer) for r in answers),
+        names,
+    )
+
+
+def experiment(seed: int, names: str | None) -> int:
+    rng = random.Random(seed)
+    learnt, held = split(read_names(names), rng)
+    alphabet = alphabet_of(learnt + held)
+    print(f"microppo, seed {seed}")
+    print(f"names: {len(learnt)} to learn, {len(held)} held out")
+
+    # Pretrain. The frozen copy is the reference, and every policy starts from it.
+    learner = unfreeze(init_model(len(alphabet), rng))
+    learn = next_letter(learner, learnt, alphabet, rng)
+    optimizer = Adam(weights_of(learner))
+    curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
+    reference = freeze(learner)
+    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss a token, in nats")
+    print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
+
+    # The reward model.
+    texts = [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
+    texts, unseen_texts = split(texts, rng, HELD_OUT)
+    pairs, unseen = (
+        [
+            (
+                encode(t["prompt"] + t["chosen"], alphabet),
+                encode(t["prompt"] + t["rejected"], alphabet),
+            )
+            for t in part
+        ]
+        for part in (texts, unseen_texts)
+    )
+    reward_model = new_reward_model(len(alphabet), rng)
+    optimizer = Adam(arrays=arrays_of(reward_model))
+    learn = comparisons(reward_model, pairs, rng)
+    curve = train("reward model", learn, optimizer, REWARD_STEPS, REWARD_LR)
+    right = sum(
+        reward(reward_model, better) > reward(reward_model, worse) for better, worse in unseen
+    )
+    accuracy, ceiling = right / len(unseen), noise_ceiling(unseen_texts)
+    print(f"\nreward model, {REWARD_STEPS} steps on {len(pairs)} comparisons: loss")
+    print(f"  {sparkline(curve)}")
+    print(f"  accuracy {accuracy:.1%} on {len(unseen)} held out; who knew flow exactly would have")
+    print(f"  {ceiling:.1%}, because the annotator is noisy")
+
+    # Its scale, and the critic, from answers of the reference.
+    judges = Judges(reference, reward_model, 0.0, 1.0, new_critic(len(alphabet), rng))
+    answers = [
+        roll_out(reference, judges, encode(draw_prompt(learnt, rng), alphabet)[:-1], rng)
+        for _ in range(CRITIC_ROLLOUTS)
+    ]
+    mean = sum(r.score for r in answers) / len(answers)
+    std = math.sqrt(sum((r.score - mean) ** 2 for r in answers) / len(answers))
+    judges = judges._replace(mean=mean, std=std)
+    examples = [  # per answer: (state, the discounted score that came of it) for every token
+        [
+            (state, GAMMA ** (len(r.states) - 1 - t) * (r.score - mean) / std)
+            for t, state in enumerate(r.states)
+        ]
+        for r in answers
+    ]
+    examples, unseen_examples = split(examples, rng, HELD_OUT)
+
+    def foresee() -> float:
+        batch = [example for some in rng.choices(examples, k=MINIBATCH) for example in some]
+        errors = [value_of(judges.critic, state) - target for state, target in batch]
+        for (state, _), error in zip(batch, errors):
+            critic_backward(judges.critic, state, error / len(batch))
+        return sum(error * error for error in errors) / (2 * len(batch))
+
+    optimizer = Adam(arrays=arrays_of(judges.critic))
+    curve = train("critic", foresee, optimizer, CRITIC_STEPS, CRITIC_LR)
+    flat = [example for some in unseen_examples for example in some]
+    foreseen = explained_variance(
+        [value_of(judges.critic, s) for s, _ in flat], [t for _, t in flat]
+    )
+    print(f"\ncritic, {CRITIC_STEPS} steps on {len(examples)} answers of the reference: loss")
+    print(f"  {sparkline(curve)}")
+    print(f"  explained variance {foreseen:.2f} on {len(unseen_examples)} held out")
+
+    # PPO, with the penalty and without.
+    policies, histories = {"reference": reference}, {}
+    for label, kl_coef in ("with KL", KL_COEF), ("without KL", 0.0):
+        policies[label], histories[label] = ppo(judges, learnt, alphabet, kl_coef, seed)
+    for label, reports in histories.items():
+        print(f"\nPPO {label} penalty: {ITERATIONS} rounds of {ROLLOUTS} answers, {EPOCHS} epochs")
+        print("  round  proxy   gold     KL entropy clipped  ratio from..to  expl.  policy  value")
+        for i, r in enumerate(reports):
+            if i % max(1, ITERATIONS // 8) == 0 or i == ITERATIONS - 1:
+                print(
+                    f"  {i + 1:5} {r['proxy']:6.2f} {r['gold']:6.2f} {r['kl']:6.2f}"
+                    f" {r['entropy']:7.2f} {r['clipped']:7.1%} {r['lowest']:7.2f} {r['highest']:7.2f}"
+                    f" {r['explained']:6.2f} {r['policy']:7.3f} {r['value']:6.3f}"
+                )
+        print(f"  proxy {sparkline([r['proxy'] for r in reports])}")
+        print(f"  KL    {sparkline([r['kl'] for r in reports])}")
+    print("""  proxy: reward model's score, gold: flow, KL: nats an answer, entropy: nats a
+  choice; clipped: share of ratios beyond the clip, after the round's first
+  update; expl.: the critic's explained variance; policy, value: the two losses""")
+
+    # Judge the policies by fresh answers to prompts from held-out names.
+    prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
+    verdicts = {
+        label: judge(policy, judges, prompts, alphabet, seed) for label, policy in policies.items()
+    }
+    print(f"\n{SAMPLES} fresh answers of each policy: proxy and purpose")
+    print("                proxy   gold flow +- s.e.      KL  surprise  distinct")
+    for label, v in verdicts.items():
+        print(f"  {label:11} {v.proxy:7.2f} {v.gold:11.3f} +- {v.gold_se:.3f}", end="")
+        print(f" {v.kl:7.2f} {v.surprise:9.2f} {len(set(v.names)):9}")
+    print("""  KL        drift from the reference, in nats an answer
+  surprise  of the reference at the answers, in nats a token""")
+    print("\nanswers to the same prompts")
+    for label, v in verdicts.items():
+        print(f"  {label:11} {' '.join(v.names[:5])}"[:79])
+        print(f"  {'':11} {' '.join(v.names[5:10])}"[:79])
+
+    start, held_back, free = verdicts.values()
+    reports = [r for some in histories.values() for r in some]
+    clipped = [r["clipped"] for r in histories["with KL"]]
+    gold_lead = (held_back.gold - start.gold) / math.hypot(held_back.gold_se, start.gold_se)
+    variety = len(set(free.names)) / len(set(held_back.names))
+    return check_claims(
+        [
+            ("reward model's held-out accuracy", accuracy, ">=", 0.70),
+            ("the same, as a share of the noise's limit", accuracy / ceiling, ">=", 0.85),
+            ("critic's explained variance before the loop", foreseen, ">=", 0.1),
+            ("first minibatch, largest |ratio - 1|", max(r["first"] for r in reports), "<=", 1e-9),
+            ("smallest clip fraction of a round with KL", min(clipped), ">=", 0.001),
+            ("largest clip fraction of a round with KL", max(clipped), "<=", 0.5),
+            ("gold with KL above the reference, s.e.", gold_lead, ">=", 4.0),
+            ("KL of the policy with KL, nats", held_back.kl, "<=", 10.0),
+            ("proxy without KL above with KL by", free.proxy - held_back.proxy, ">=", 0.2),
+            ("KL without KL, times that with KL", free.kl / held_back.kl, ">=", 3.0),
+            ("distinct names without KL, share of with KL", variety, "<=", 0.7),
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(experiment, "How does the whole RLHF loop work, and how does it go wrong?", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
