@@ -194,7 +194,7 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
 Number = Union["Value", float]
 Vector = Sequence[Any]  # of Values or of floats
 Matrix = Sequence[Vector]  # a list of rows
-Model = dict[str, Matrix]
+Model = dict[str, Any]  # of named matrices
 
 
 class Value:

@@ -20,7 +20,7 @@ FAST = {
     "microlora": {"N_EMBD": 8, "PRETRAIN_STEPS": 10, "ADAPT_STEPS": 10},
     "microdpo": {"N_EMBD": 8, "PRETRAIN_STEPS": 10, "STEPS": 10, "PAIRS": 40, "SAMPLES": 20},
     "microppo": {
-        "N_EMBD": 6,
+        "N_EMBD": 4,
         "PRETRAIN_STEPS": 10,
         "PAIRS": 40,
         "REWARD_STEPS": 10,

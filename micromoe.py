@@ -1,0 +1,1041 @@
+"""micromoe: how does sparse routing add capacity without adding compute?
+
+A mixture of experts (MoE; Shazeer et al. 2017, arXiv:1701.06538; Switch Transformer, Fedus et al.
+2021, arXiv:2101.03961; Mixtral, Jiang et al. 2024, arXiv:2401.04088) replaces a transformer's MLP
+by many small ones, the experts, and a router that sends each token to a few of them. The model
+holds the parameters of all experts, and a token pays for those it meets.
+
+What runs: a tiny GPT learns to write names in eight secret codes. The MLP is the only difference
+between the models compared: a mixture of experts with a balance loss, one without, a dense MLP of
+the mixture's cost, and a dense MLP of its size.
+
+What to look for: without the balance loss some experts starve; with it all work, and they divide
+the letters and the codes among themselves, though nobody told them to.
+
+Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
+must be small, or when a simple training run is worth more than cheap capacity.
+
+Two kinds of numbers learn here. Router, attention and embeddings are made of Values. The experts
+are plain lists of floats, with gradients derived by hand; section 7 builds the bridge between them.
+
+Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and microppo.py,
+but for mlp() in section 5: who has read them there goes from section 2 to sections 5 and 7.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import os
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import mul
+from typing import Any, NamedTuple, NoReturn, Union
+
+# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS
+# ==================================================================================================
+
+N_EMBD = 16  # width d
+N_HEAD = 4  # attention heads, of 4 dimensions each
+N_LAYER = 1  # blocks
+BLOCK_SIZE = 16  # context in tokens: a tag, and a name of up to 14 letters
+INIT_STD = 0.2  # standard deviation of the initial weights
+BATCH = 2  # names a step
+
+CODES = 8  # secret codes, each a permutation of the alphabet: 8 x 26 facts to know
+EXPERTS = 16  # a number at which, without the balance loss, some starve
+TOP_K = 2  # experts for each token
+EXPERT_WIDTH = 4  # hidden units of an expert
+BALANCE = 0.1  # weight of the balance loss
+STEPS = 700  # the same for every model
+LR = 0.02  # Adam's highest learning rate
+
+
+# ==================================================================================================
+# 3. DATA  (shared: the same text in all four scripts)
+# ==================================================================================================
+# The model reads and writes given names, one letter at a time. Any file with one name a line can
+# take their place: --names FILE.
+
+NAMES = """
+aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
+alejandro alessandra alexa alexandra alexis alfred alicia alina alisa allison alma alonzo amanda
+amara amber amelia amir amos amy anders andre andrea andy angela angelica angelo anita anna anne
+annette anthony anton antonia april ariel arjun arlo arthur arturo ashley aubrey audrey august
+aurelia ava avery axel barry basil beatrice belinda ben benedict bennett bernard bernice beth
+bethany beverly bill blair blanca boris brad bradley brendan brent brian brittany brooke bruce
+bruno byron caleb calvin camille candace cara carl carlos carmen carolina carrie carter caspar
+cassandra catherine cecilia cedric celia chad charles charlotte chester chloe chris christopher
+claire clara clarence clayton clement clifford cody colette colin conrad cora corey cornelius craig
+crystal cynthia cyrus dakota dalia damian dan daniel daniela danielle daphne darcy daria darren
+daryl david dawn debra declan delia denise dennis derek diana diego dinah dmitri dominic donald
+dora doreen dorothy duncan dustin earl edith edmund edna edwin eileen elaine eli eliana elias
+elijah eliza elizabeth ella ellis elmer eloise elsie emanuel emerson emilia emma emmanuel eric
+erica erin esme esteban esther etta eugene eva ezra fabian faith felipe felix fernanda fernando
+florence floyd frances francisco frank franklin frederick gabriel gabriela gareth gavin gemma
+genevieve george gerald gianna gideon gina giselle gladys glen grace graham grant greta guillermo
+gustavo guy hannah harold harper harrison harry harvey heather heidi helen henrietta herbert herman
+holly homer howard hugh hugo ibrahim ignacio imani imogen irene iris irma isabel isabella isaiah
+isla ivy jack jackson jade jaime jake james jan jana janet jared jasmine jasper javier jean jeffrey
+jenna jenny jeremy jerome jerry jesus jill jimmy joaquin jocelyn joel johanna jonah jonas jonathan
+jose josefina joseph joshua joy joyce juanita judy jules julian juliana juliet june justin kara
+karina karl kate katie katrina kayla kelsey kelvin kendra kenneth kieran kim kimberly kristen
+kristina kurt laila lance lara larry lauren laurence lawrence layla leah leila lena leon leonard
+leonardo leonora lester leticia levi lidia lila lilian liliana lincoln linda lionel logan lois lola
+lorenzo lorraine louis louise lucia lucian lucinda lucy luke luther lydia mabel madison magdalena
+maggie malik manuel mara marcia marco marcos marcus maria mariam marian marina mario marion marisol
+mark marlene marshall martin martina mary mason matilda maureen maurice maxine megan melanie
+melinda melvin mercedes meredith michael michelle miguel mila milo milton mina mira miranda miriam
+molly monica monique moses myra myrtle nadine naomi natalie nathan nathaniel nelson nicholas nicole
+nigel noel noelle nolan norman octavia odette olga olivia omar opal oscar otis otto pablo pamela
+paola patricia paul paula pearl pedro percy peter petra phoebe pierre priscilla quentin rafael
+ralph ramon raphael raquel raul ravi reed regina reginald rene reuben rhoda richard robert roberta
+robin roderick rodney roger roland romeo ronald rosa rosalind rose rosemary ross roy ruben ruby
+rupert russell ruth ryan sally salvador sam samson samuel sandra sarah saul savannah scott
+sebastian selena serena sergio shane sharon shaun shelby sherman shirley sidney silas silvia simon
+solomon sonia sophia sophie stanley stella stephanie stewart stuart summer susanna sybil sylvester
+tabitha tania tara tatiana taylor teresa tessa thea theodora theresa thomas tiffany tobias todd
+tomas travis trevor trina tristan ulysses una ursula valerie vanessa vera veronica victor victoria
+viola virginia vivian wallace walter warren wendy wesley wilbur willa william willow winston xavier
+yara yvette yvonne zachary zara
+""".split()
+
+EDGE = 0  # the token before the first letter and after the last one
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with one clear line and exit status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 text file; exit status 2 if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    except (OSError, ValueError) as error:
+        fail(f"{path}: {getattr(error, 'strerror', error)}; give the path of a text file")
+    lines = []
+    for number, line in enumerate(raw, 1):
+        try:
+            lines.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError:
+            fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
+        if not lines[-1].isprintable():
+            fail(f"{path}, line {number}: holds control characters; give a text file")
+    return lines
+
+
+def read_names(path: str | None) -> list[str]:
+    """The embedded names, or those of a file: lower case, each name once."""
+    if path is None:
+        return NAMES
+    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
+    longest = BLOCK_SIZE - 1
+    names = [name for name in found if len(name) <= longest]
+    if not names:
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+    if len(names) < 20:
+        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
+    if len(names) < len(found):
+        skipped = len(found) - len(names)
+        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+    return names
+
+
+def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
+    """(training part, held-out part); the second is a share, 200 items at most."""
+    shuffled = rng.sample(items, len(items))
+    held_out = max(1, min(200, int(share * len(items))))
+    return shuffled[held_out:], shuffled[:held_out]
+
+
+def alphabet_of(names: list[str]) -> list[str]:
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# ==================================================================================================
+# 4. AUTOGRAD  (shared)
+# ==================================================================================================
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # of Values or of floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Any]  # of named matrices
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0
+        self.children = children
+        self.local_grads = local_grads
+
+    # Each operation states its value, its operands and its local derivatives. With a plain number
+    # on the other side, the Value is the only child.
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a * b, (self, other), (b, a))
+        return Value(self.data * other, (self,), (other,))
+
+    def __truediv__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            a, b = self.data, other.data
+            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
+        return Value(self.data / other, (self,), (1.0 / other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        slope = k * self.data ** (k - 1) if k else 0.0
+        return Value(self.data**k, (self,), (slope,))
+
+    def exp(self) -> Value:
+        e = math.exp(self.data)
+        return Value(e, (self,), (e,))
+
+    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        t = math.tanh(self.data)
+        return Value(t, (self,), (1.0 - t * t,))
+
+    def relu(self) -> Value:  # switched off, it is a constant: no path back
+        return Value(0.0) if self.data <= 0 else Value(self.data, (self,), (1.0,))
+
+    def __neg__(self) -> Value:
+        return self * -1.0
+
+    def __sub__(self, other: Number) -> Value:
+        return self + -other
+
+    def __rsub__(self, other: float) -> Value:
+        return -self + other
+
+    def __rtruediv__(self, other: float) -> Value:
+        return self**-1.0 * other
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """The nodes below this one that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
+        Parameters have no children and need no visit.
+        """
+        seen: set[Value] = set()
+        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        stack = [self]
+        while stack:
+            node = stack[-1]
+            if node in seen:  # back again: everything below it is in order
+                order[stack.pop()] = None
+            else:
+                seen.add(node)
+                stack += [c for c in node.children if c.children and c not in seen]
+        return list(order)
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers in xs, which are all Values or all floats."""
+    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if a_data is not a and b_data is not b:
+        return Value(result, (*a, *b), (*b_data, *a_data))
+    if a_data is not a:
+        return Value(result, a, b_data)
+    if b_data is not b:
+        return Value(result, b, a_data)
+    return result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    data = floats(xs)
+    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(logits)[target], in nats.
+
+    Equal to log(sum_j e^z_j) - z_target; the largest z is taken out of the exponentials first, so
+    that no logit overflows. Its derivative is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp(z - top) for z in data]
+    norm = sum(exps)
+    loss = math.log(norm) + top - data[target]
+    if data is logits:
+        return loss
+    slopes = [e / norm for e in exps]
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def exp(x: Any) -> Any:
+    return x.exp() if isinstance(x, Value) else math.exp(x)
+
+
+def relu(x: Any) -> Any:
+    return x.relu() if isinstance(x, Value) else max(x, 0.0)
+
+
+# ==================================================================================================
+# 5. MODEL  (shared, but for the marked lines)
+# ==================================================================================================
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
+
+    def matrix(rows: int, columns: int) -> Matrix:
+        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+    d = N_EMBD
+    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = matrix(d, d)
+        model[f"{layer}.w1"] = matrix(4 * d, d)
+        model[f"{layer}.w2"] = matrix(d, 4 * d)
+    model["lm_head"] = matrix(vocabulary, d)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,)."""
+    return [dot(row, x) for row in weights]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+    return [v * scale for v in x]
+
+
+def softmax(logits: Vector) -> list[Any]:
+    """e^z_i / sum_j e^z_j; the largest z is taken out first, as above."""
+    top = max(floats(logits))
+    exps = [exp(z - top) for z in logits]
+    norm = total(exps)
+    return [e / norm for e in exps]
+
+
+# --- where the scripts differ: microlora.py adds its adapters to project(), ---
+# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
+
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x."""
+    return linear(model[name], x)
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """sum_i w_i expert_i(x) over the TOP_K experts that the router chooses for x, see section 7.
+
+    A model without a router has the dense layer of the other scripts: W2 relu(W1 x).
+    """
+    if f"{layer}.router" in model:
+        chances = softmax(project(model, f"{layer}.router", x))
+        chosen, weights = top_k(chances)
+        model["routes"].append((chances, chosen))
+        outputs = [ask(model[f"{layer}.experts"][i], x) for i in chosen]
+        return [dot(weights, column) for column in zip(*outputs)]
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+# --- the same again ---
+
+
+def new_cache() -> list[tuple[list[Any], list[Any]]]:
+    """For every layer, the keys and the values of the positions read so far."""
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
+    equation 1 of Vaswani et al. 2017.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    size = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            attention = softmax([dot(query[part], key[part]) for key in keys])
+            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    return [
+        cross_entropy(gpt(model, token, cache), following)
+        for token, following in zip(tokens, tokens[1:])
+    ]
+
+
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
+    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    tokens = [prompt[-1]]
+    for _ in range(BLOCK_SIZE - len(prompt) + 1):
+        chances = softmax([z / t for z in gpt(model, tokens[-1], cache)])
+        tokens += rng.choices(range(len(chances)), chances)
+        if tokens[-1] == EDGE:
+            break
+    return tokens[1:]
+
+
+# ==================================================================================================
+# 6. TRAINING KIT  (shared)
+# ==================================================================================================
+
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        b1, b2 = self.b1, self.b2
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        data, grads = [p.data for p in self.values], [p.grad for p in self.values]
+        for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
+            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
+            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            weights[:] = [
+                w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
+            ]
+            g[:] = [0.0] * len(g)
+        for p, x in zip(self.values, data):
+            p.data, p.grad = x, 0.0
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    to zero. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    return losses
+
+
+def next_letter(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+
+    Each name's graph is walked back, and dropped, before the next one's is built.
+    """
+
+    def learn() -> float:
+        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
+        size = sum(len(tokens) - 1 for tokens in batch)
+        loss = 0.0
+        for tokens in batch:
+            share = total(token_losses(model, tokens)) / size
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
+    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
+    return sum(losses) / len(losses)
+
+
+def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
+    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    done = "#" * (20 * step // steps)
+    line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
+    if step == steps:
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+    else:
+        line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        ending = "\n" if step == steps else ""
+        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+    elif 10 * step // steps > 10 * (step - 1) // steps:
+        print(line, file=sys.stderr)
+
+
+def blocks(marks: str, ascii_marks: str) -> str:
+    """marks, if the output's encoding has them, else ascii_marks."""
+    try:
+        marks.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return ascii_marks
+    return marks
+
+
+def sparkline(values: Sequence[float], width: int = 50) -> str:
+    """A curve in one line of text: high marks for high values."""
+    width = min(width, len(values))
+    edges = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    low, high = min(means), max(means)
+    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
+    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A horizontal bar, full at share = 1."""
+    return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
+
+
+def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
+    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+    print("\nclaims, measured in this run")
+    failed = 0
+    for text, measured, relation, bound in claims:
+        holds = measured >= bound if relation == ">=" else measured <= bound
+        failed += not holds
+        mark = "ok  " if holds else "FAIL"
+        print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
+    return 1 if failed else 0
+
+
+def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
+    """Read the command line, run the experiment, end politely whatever happens."""
+    parser = argparse.ArgumentParser(description=title, allow_abbrev=False)
+    parser.error = fail  # type: ignore[method-assign]
+    parser.add_argument("--seed", type=int, default=42, metavar="N", help="default 42")
+    flags = {"names": "your own names, one a line, in UTF-8", **flags}
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", metavar="FILE", help=meaning)
+    args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    try:
+        return experiment(**vars(args))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has left: | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    finally:
+        gc.enable()
+
+
+# ==================================================================================================
+# 7. THE ALGORITHM: MIXTURE OF EXPERTS
+# ==================================================================================================
+# For a token's vector x (Shazeer et al. 2017; Mixtral, section 2.1):
+#
+#     p = softmax(W_router x)                       the router's chances, one for each expert
+#     y = sum_i w_i expert_i(x)                     over the TOP_K experts of the highest p
+#     w_i = p_i / (sum of p over those chosen)
+#
+# The choice itself has no derivative. The router learns through the weights w_i: an expert that
+# helps more than its fellow gets a larger share. The experts that were not chosen are not computed,
+# and learn nothing from this token. Both are what "sparse" means.
+
+
+def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
+    """The TOP_K highest entries: (their indices, highest first, and their renormalized weights).
+
+    Of equal entries the one with the lower index comes first.
+    """
+    numbers = floats(chances)
+    chosen = sorted(range(len(numbers)), key=lambda i: (-numbers[i], i))[:TOP_K]
+    norm = total([chances[i] for i in chosen])
+    return chosen, [chances[i] / norm for i in chosen]
+
+
+# 7a. THE EXPERTS, in floats. Forward, and with g = dL/dy backward, by the chain rule from the right:
+#
+#     a = W1 x                h = relu(a)                   y = W2 h
+#     dL/dx = W1^T da         da_j = dh_j if h_j > 0        dh = W2^T g
+#     dL/dW1 = da x^T               0 otherwise             dL/dW2 = g h^T
+
+
+class Expert(NamedTuple):
+    """Weights w1 (width x d) and w2 (d x width), and a gradient for each of them."""
+
+    w1: list[list[float]]
+    w2: list[list[float]]
+    w1_grad: list[list[float]]
+    w2_grad: list[list[float]]
+
+
+def new_expert(rng: random.Random) -> Expert:
+    d, width = N_EMBD, EXPERT_WIDTH
+    w1 = [[rng.gauss(0.0, INIT_STD) for _ in range(d)] for _ in range(width)]
+    w2 = [[rng.gauss(0.0, INIT_STD) for _ in range(width)] for _ in range(d)]
+    return Expert(w1, w2, [[0.0] * d for _ in w1], [[0.0] * width for _ in w2])
+
+
+def expert_forward(expert: Expert, x: Sequence[float]) -> tuple[list[float], list[float]]:
+    """(h, y) for an input x."""
+    h = [relu(a) for a in linear(expert.w1, x)]
+    return h, linear(expert.w2, h)
+
+
+def expert_backward(
+    expert: Expert, x: Sequence[float], h: Sequence[float], g: Sequence[float]
+) -> list[float]:
+    """Add dL/dW1 and dL/dW2 to the expert's gradients, and return dL/dx."""
+    da = [dot(g, column) if h_j > 0 else 0.0 for h_j, column in zip(h, zip(*expert.w2))]
+    for slopes, row_grads, inputs in ((g, expert.w2_grad, h), (da, expert.w1_grad, x)):
+        for slope, row in zip(slopes, row_grads):
+            row[:] = [old + slope * value for old, value in zip(row, inputs)]
+    return [dot(da, column) for column in zip(*expert.w1)]
+
+
+# 7b. THE BRIDGE between floats and Values. To the graph, a question to an expert is one node:
+#
+#     x_1 .. x_d  <--children--  Bridge  <--child--  y_1 .. y_d  <-- the rest of the graph
+#
+# backward() visits a node after all that was computed from it. So when it comes to the Bridge, all
+# dL/dy_j are known; the expert's backward pass turns them into dL/dx_i, and they join what x_i gets
+# on its other paths, the router and the residual stream. Nothing is approximated, nothing computed
+# twice: the gradients are those that the expert would have if it were made of Values.
+
+
+class Bridge(Value):
+    """An expert at work on one token. Its push() is the expert's backward pass."""
+
+    __slots__ = ("expert", "hidden", "letters")
+
+    def __init__(self, expert: Expert, x: Sequence[Value], hidden: list[float]):
+        super().__init__(0.0, x)
+        self.expert, self.hidden = expert, hidden
+        self.letters = [Value(0.0) for _ in x]  # y_j leaves dL/dy_j here
+
+    def push(self) -> None:
+        g = [letter.grad for letter in self.letters]
+        x_grads = expert_backward(self.expert, floats(self.children), self.hidden, g)
+        for x, x_grad in zip(self.children, x_grads):
+            x.grad += x_grad
+
+
+def ask(expert: Expert, x: Vector) -> list[Any]:
+    """expert(x): Values for Values, through a bridge, and floats for floats."""
+    hidden, y = expert_forward(expert, floats(x))
+    if not isinstance(x[0], Value):
+        return y
+    bridge = Bridge(expert, x, hidden)
+    # y_j: on to the bridge with derivative 0, which only sets the order, and to its letter with 1
+    return [Value(v, (bridge, letter), (0.0, 1.0)) for v, letter in zip(y, bridge.letters)]
+
+
+# 7c. THE BALANCE LOSS (Switch Transformer, equation 4). A router that happens to favour an expert
+# trains it more, and so favours it more: the rich get richer. Over the tokens of a batch, let f_i be
+# the share of all choices that fell on expert i, and P_i its mean chance:
+#
+#     loss = E sum_i f_i P_i              1 if all are equal, E if one expert takes all
+#
+# f_i is a count without a derivative. P_i is made of Values, and its gradient is E f_i: whoever is
+# chosen much is pushed down, in proportion. (Computed from P_i as floats, it would push nothing.)
+
+Routes = list[tuple[Vector, list[int]]]  # for each token: (chances, indices of experts chosen)
+
+
+def choice_shares(routes: Routes) -> list[float]:
+    """f_i: the share of each expert in all choices; sums to 1."""
+    counts = [0] * len(routes[0][0])
+    for _, chosen in routes:
+        for i in chosen:
+            counts[i] += 1
+    return [count / sum(counts) for count in counts]
+
+
+def balance_loss(routes: Routes) -> Any:
+    """E sum_i f_i P_i, a Value if the chances are."""
+    columns = zip(*(chances for chances, _ in routes))
+    mean_chances = [total(column) / len(routes) for column in columns]
+    return dot(choice_shares(routes), mean_chances) * len(mean_chances)
+
+
+def new_model(vocabulary: int, width: int, rng: random.Random) -> tuple[Model, list[Expert]]:
+    """(a GPT of Values with dense MLPs of that width, no experts), or, for width 0, (a GPT of Values
+    with routers, the experts of all layers)."""
+    model, experts = init_model(vocabulary, rng), []
+
+    def matrix(rows: int, columns: int) -> Matrix:
+        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+    for layer in range(N_LAYER):
+        del model[f"{layer}.w1"], model[f"{layer}.w2"]
+        if width:
+            model[f"{layer}.w1"] = matrix(width, N_EMBD)
+            model[f"{layer}.w2"] = matrix(N_EMBD, width)
+        else:
+            model[f"{layer}.router"] = matrix(EXPERTS, N_EMBD)
+            experts += [new_expert(rng) for _ in range(EXPERTS)]
+    return unfreeze(model), experts
+
+
+def attach(model: Model, experts: list[Expert]) -> dict[str, Any]:
+    """The model with its experts, and an empty list in which mlp() notes its routes."""
+    parts = {f"{i}.experts": experts[i * EXPERTS : (i + 1) * EXPERTS] for i in range(N_LAYER)}
+    return {**model, **parts, "routes": []}
+
+
+def arrays_of(experts: list[Expert]) -> list[tuple[list[float], list[float]]]:
+    """All rows of the experts, each with its gradient, as Adam takes them."""
+    return [
+        pair
+        for expert in experts
+        for pair in (*zip(expert.w1, expert.w1_grad), *zip(expert.w2, expert.w2_grad))
+    ]
+
+
+# ==================================================================================================
+# 8. EXPERIMENT
+# ==================================================================================================
+# The task: the model reads a tag, which names a code, and a name, and says each letter in that code
+# as it reads it. Attention brings the tag to every letter. What the letter is in the code, one of
+# 208 facts, is for the MLP to know: here the number of parameters matters.
+
+
+class Task(NamedTuple):
+    """Codes and names. A text is a tag and a name."""
+
+    alphabet: list[str]  # letters, then tags
+    codes: dict[str, dict[str, str]]  # tag to letter to code letter
+    learnt: list[tuple[str, str]]
+    unseen: list[tuple[str, str]]
+
+
+def new_task(names: list[str], rng: random.Random) -> Task:
+    learnt, held = split(names, rng)
+    _, *letters = alphabet_of(names)
+    tags = [chr(ord("A") + i) for i in range(CODES)]  # names are in lower case
+    codes = {tag: dict(zip(letters, rng.sample(letters, len(letters)))) for tag in tags}
+    texts, unseen = ([(tag, name) for name in part for tag in tags] for part in (learnt, held))
+    return Task(["", *letters, *tags], codes, texts, rng.sample(unseen, min(200, len(unseen))))
+
+
+def code_logits(model: Model, task: Task, tag: str, name: str) -> list[Any]:
+    """For each letter of the name, the logits of what it is in the tag's code."""
+    first, *letters = encode(tag + name, task.alphabet)[1:-1]
+    cache = new_cache()
+    gpt(model, first, cache)
+    return [gpt(model, letter, cache) for letter in letters]
+
+
+def code_losses(model: Model, task: Task, tag: str, name: str) -> list[Any]:
+    """For each letter of the name, -log p(its code letter), in nats."""
+    targets = [task.alphabet.index(task.codes[tag][letter]) for letter in name]
+    return list(map(cross_entropy, code_logits(model, task, tag, name), targets))
+
+
+class Result(NamedTuple):
+    """What became of one model."""
+
+    model: Model  # frozen, with its experts
+    parameters: int
+    active: int  # of them, those that a token meets
+    work: int  # multiply-adds of the MLP for a token, router included
+    losses: list[float]  # of each held-out text: the mean over its letters
+    curve: list[float]
+    shares: list[list[float]]  # f_i on the held-out texts, at eleven moments
+    balances: list[float]  # the balance loss there
+    choices: list[tuple[str, str, int]]  # (letter, tag, expert), at the end
+
+
+def fit(task: Task, label: str, width: int, weight: float, seed: int) -> Result:
+    """Train a model with a dense MLP of that width, or, for width 0, a mixture of experts with that
+    weight of the balance loss. Every model sees the same texts in the same order."""
+    model, experts = new_model(len(task.alphabet), width, random.Random(seed))
+    values, arrays = weights_of(model), arrays_of(experts)
+    order, shares, balances, moments = random.Random(seed), [], [], iter(range(STEPS))
+
+    def look() -> None:  # at the routes of the held-out texts
+        whole = attach(freeze(model), experts)
+        for text in task.unseen[:100]:
+            code_logits(whole, task, *text)
+        shares.append(choice_shares(whole["routes"]))
+        balances.append(balance_loss(whole["routes"]))
+
+    def learn() -> float:
+        if experts and next(moments) % max(1, STEPS // 10) == 0:
+            look()
+        whole = attach(model, experts)
+        texts = order.choices(task.learnt, k=BATCH)
+        losses = [loss for text in texts for loss in code_losses(whole, task, *text)]
+        loss = total(losses) / len(losses)
+        goal = loss + balance_loss(whole["routes"]) * weight if weight else loss
+        goal.backward()
+        return loss.data
+
+    curve = train(label, learn, Adam(values, arrays), STEPS, LR)
+    if experts:
+        look()
+    whole, losses, choices = attach(freeze(model), experts), [], []
+    for tag, name in task.unseen:
+        whole["routes"].clear()
+        some = code_losses(whole, task, tag, name)
+        losses.append(sum(some) / len(some))
+        for letter, (_, chosen) in zip(name, whole["routes"][1:]):  # the first is the tag's
+            choices += [(letter, tag, expert) for expert in chosen]
+    held = sum(len(row) for row, _ in arrays)
+    met = held * TOP_K // EXPERTS
+    work = N_LAYER * 2 * N_EMBD * width if width else N_LAYER * N_EMBD * EXPERTS + met
+    size = len(values) + held
+    return Result(whole, size, size - held + met, work, losses, curve, shares, balances, choices)
+
+
+def standard_error(xs: Sequence[float]) -> float:
+    """Of the mean of xs."""
+    mean = sum(xs) / len(xs)
+    return math.sqrt(sum((x - mean) ** 2 for x in xs) / (len(xs) - 1) / len(xs))
+
+
+def lead(a: Result, b: Result) -> float:
+    """By how many standard errors a's loss is lower than b's, text by text."""
+    gaps = [y - x for x, y in zip(a.losses, b.losses)]
+    return sum(gaps) / len(gaps) / (standard_error(gaps) or 1.0)
+
+
+def information(pairs: Sequence[tuple[Any, int]]) -> float:
+    """Mutual information of the two entries of each pair, in nats."""
+    n, both = len(pairs), Counter(pairs)
+    ones, others = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    return sum(c / n * math.log(c * n / (ones[a] * others[b])) for (a, b), c in both.items())
+
+
+def shade(shares: Sequence[float]) -> str:
+    """A strip of a heat map: darkest from 1 on."""
+    marks = blocks(" ░▒▓█", " .:*#")
+    return "".join(marks[min(4, int(5 * share))] for share in shares)
+
+
+def experiment(seed: int, names: str | None) -> int:
+    rng = random.Random(seed)
+    usable = [name for name in read_names(names) if len(name) < BLOCK_SIZE - 1]  # and a tag
+    task = new_task(usable, rng)
+    print(f"micromoe, seed {seed}")
+    print(f"texts: {len(task.learnt)} to learn, {len(task.unseen)} held out, in {CODES} codes:")
+    for tag, name in task.unseen[:3]:
+        print(f"  {tag} {name} is {''.join(task.codes[tag][letter] for letter in name)}")
+
+    even = (EXPERTS + 2 * TOP_K * EXPERT_WIDTH) // 2  # the width of a dense MLP of the same work
+    rows = {
+        "dense, equal work": fit(task, "dense, equal work", even, 0.0, seed),
+        "MoE, balanced": fit(task, "MoE, balanced", 0, BALANCE, seed),
+        "MoE, unbalanced": fit(task, "MoE, unbalanced", 0, 0.0, seed),
+        "dense, equal size": fit(task, "dense, equal size", EXPERTS * EXPERT_WIDTH, 0.0, seed),
+    }
+    lean, moe, free, large = rows.values()
+    fair = 1.0 / EXPERTS
+
+    print(f"\ntraining loss a letter, in nats, over {STEPS} steps")
+    for label, r in rows.items():
+        print(f"  {label:17} {sparkline(r.curve)} {sum(r.curve[-50:]) / 50:.2f}")
+    print(
+        "\n                    parameters  active  MLP work   loss +- s.e.  least..most used  dead"
+    )
+    for label, r in rows.items():
+        print(f"  {label:18}{r.parameters:10}{r.active:8}{r.work:10}", end="")
+        print(f"  {sum(r.losses) / len(r.losses):5.3f} +- {standard_error(r.losses):.3f}", end="")
+        if r.shares:
+            used = r.shares[-1]
+            dead = sum(share < 0.1 * fair for share in used)
+            print(f"    {min(used):5.1%} ..{max(used):6.1%} {dead:5}", end="")
+        print()
+    print(f"""  active    parameters that a token meets
+  MLP work  multiply-adds of the MLP for a token, router included
+  loss      on held-out texts, nats a letter
+  used      shares of the choices; a fair share is {fair:.1%}, dead is below a tenth of it""")
+
+    print("\nwho works: shares of the choices over training, dark from twice the fair share on")
+    print("  expert   with the balance loss               without")
+    for i in range(EXPERTS):
+        print(f"  {i + 1:6}   ", end="")
+        for r in (moe, free):
+            course = shade([share[i] / fair / 2 for share in r.shares])
+            print(
+                f"{course} {r.shares[-1][i]:5.1%} {bar(r.shares[-1][i] / fair / 3, 15):15}  ",
+                end="",
+            )
+        print()
+
+    print("\nwho does what, with the balance loss: each expert's most frequent inputs")
+    for i in range(EXPERTS):
+        letters = Counter(letter for letter, _, expert in moe.choices if expert == i)
+        tags = Counter(tag for _, tag, expert in moe.choices if expert == i)
+        top = [
+            " ".join(f"{x} {c / counter.total():.0%}" for x, c in counter.most_common(4))
+            for counter in (letters, tags)
+        ]
+        print(f"  expert {i + 1:2}   letters {top[0]:24}   codes {top[1]}")
+    print(
+        "\nletters (down) to experts (across), dark where an expert has half of a letter's choices"
+    )
+    print("     " + "".join(f"{i + 1:3}" for i in range(EXPERTS)))
+    for letter, count in sorted(Counter(x for x, _, _ in moe.choices).most_common(16)):
+        cells = Counter(expert for x, _, expert in moe.choices if x == letter)
+        print(f"  {letter}   " + "".join(3 * shade([2 * cells[i] / count]) for i in range(EXPERTS)))
+
+    print("\nthe mixture at work on held-out texts, mistakes in capitals")
+    for tag, name in task.unseen[:4]:
+        moe.model["routes"].clear()
+        said = ""
+        for letter, logits in zip(name, code_logits(moe.model, task, tag, name)):
+            answer = task.alphabet[logits.index(max(logits))]
+            said += answer if answer == task.codes[tag][letter] else answer.upper()
+        print(f"  {tag} {name} is {said}")
+
+    # Does the choice of experts say something about the input? The control shuffles the choices.
+    chosen = [expert for _, _, expert in moe.choices]
+    mixed = rng.sample(chosen, len(chosen))
+    told, chance = [], []
+    for part in (0, 1):
+        inputs = [choice[part] for choice in moe.choices]
+        told.append(information(list(zip(inputs, chosen))))
+        chance.append(information(list(zip(inputs, mixed))))
+    print("\nwhat the choice of an expert tells, in nats, and what shuffled choices would")
+    print(
+        f"  of the letter {told[0]:.3f} ({chance[0]:.3f}), of the code {told[1]:.3f} ({chance[1]:.3f})"
+    )
+
+    change = moe.balances[-1] - moe.balances[0]
+    return check_claims(
+        [
+            ("balanced: least used expert, fair shares", min(moe.shares[-1]) / fair, ">=", 0.5),
+            ("unbalanced: least used expert, fair shares", min(free.shares[-1]) / fair, "<=", 0.1),
+            ("change of the balance loss in training", change, "<=", -0.05),
+            ("information of letters, over chance", told[0] / chance[0], ">=", 3.0),
+            ("loss below dense of equal work, s.e.", lead(moe, lean), ">=", 2.0),
+            ("loss below dense of equal size, s.e.", lead(moe, large), ">=", -2.0),
+            ("MLP work, of the dense MLP of equal size", moe.work / large.work, "<=", 2 / 3),
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(experiment, "How does sparse routing add capacity without adding compute?", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
