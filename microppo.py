@@ -62,11 +62,11 @@ CRITIC_ROLLOUTS = 400  # answers of the reference that the critic learns from be
 CRITIC_STEPS = 300  # updates of the critic before the loop
 CRITIC_LR = 0.02
 
-ITERATIONS = 36  # rounds of PPO: first write answers, then learn from them
+ITERATIONS = 44  # rounds of PPO: first write answers, then learn from them
 ROLLOUTS = 16  # answers a round
 EPOCHS = 4  # times that each answer is learnt from
 MINIBATCH = 8  # answers an update
-POLICY_LR = 0.005  # of Adam, constant in the loop
+POLICY_LR = 0.004  # of Adam, constant in the loop
 KL_COEF = 0.2  # reward lost for each nat of drift from the reference
 CLIP = 0.2  # how far a probability ratio may move before its gradient is cut
 VALUE_CLIP = 0.2  # the same for the critic's change of mind
