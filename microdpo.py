@@ -934,9 +934,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
     ceiling = noise_ceiling(unseen_texts)
     if not given:
-        print(
-            f"  Who knew flow exactly would agree with {ceiling:.1%} of the annotator's noisy words."
-        )
+        print(f"  Who knew flow exactly would agree with {ceiling:.1%} of the noisy words.")
 
     # Align: the control, and DPO at every beta, on the same comparisons in the same order.
     history: list[list[float]] = []

@@ -59,7 +59,7 @@ def lora_rates(seed: int) -> Iterator[tuple]:
     m.train("", learn, optimizer, m.PRETRAIN_STEPS, m.PRETRAIN_LR)
     base = m.freeze(learner)
     for place, matrices, rank, rate in m.SWEEP:
-        for factor in (0.35, 0.6, 1.0, 1.6):
+        for factor in (0.5, 1.0, 2.0):
             adapter = m.new_adapter(base, matrices, rank, random.Random(seed))
             model = m.unfreeze(base) if place == m.FULL else {**base, **adapter}
             values = m.weights_of(model if place == m.FULL else adapter)

@@ -283,8 +283,8 @@ def dpo():
 
 
 def ppo():
-    """GAE, surrogate, value loss, KL: the cited equations in PyTorch, since TRL 1 has no PPO any
-    more; and TRL's RewardTrainer for the pairwise loss."""
+    """GAE, surrogate, value loss, KL: the cited equations in PyTorch, since the pinned TRL has no
+    PPO trainer; and TRL's RewardTrainer for the pairwise loss."""
     import torch
     from trl import RewardTrainer
 

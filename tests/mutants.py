@@ -1,0 +1,128 @@
+"""Break the scripts on purpose, one line at a time, and see whether a test notices.
+
+    python tests/mutants.py
+
+Each mutant is (script, text, changed text); "shared" changes all four scripts alike, so that the
+comparison of the shared sections does not notice. For every mutant the tests run in a copy of the
+project, and the first that fails is named. Prints Markdown; exit status 1 if a mutant survives.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("microlora", "microdpo", "microppo", "micromoe")
+
+MUTANTS = [
+    # autograd, model, training kit
+    ("shared", "(1.0 / b, -a / (b * b))", "(1.0 / b, a / (b * b))"),
+    ("shared", "slope = k * self.data ** (k - 1) if k else 0.0", "slope = self.data ** (k - 1)"),
+    ("shared", "(1.0 - t * t,)", "(1.0 - t,)"),
+    ("shared", "Value(0.0) if self.data <= 0 else", "Value(0.0) if self.data < -1 else"),
+    ("shared", "(*b_data, *a_data)", "(*a_data, *b_data)"),
+    ("shared", "slopes[target] -= 1.0", "slopes[target] += 1.0"),
+    ("shared", "node.grad = 0.0", "pass"),
+    ("shared", "child.grad += local * grad", "child.grad = local * grad"),
+    ("shared", "scale = (dot(x, x) / len(x) + 1e-5) ** -0.5", "scale = dot(x, x) ** -0.5"),
+    ("shared", "[q / size**0.5 for q in", "[q / size for q in"),
+    ("shared", "x = add(x, mlp(model, layer, rmsnorm(x)))", "x = mlp(model, layer, rmsnorm(x))"),
+    ("shared", 'add(model["wte"][token], model["wpe"][position])', 'model["wte"][token]'),
+    ("shared", "rate, scale = lr / (1 - b1**self.t)", "rate, scale = lr"),
+    ("shared", "m[:] = [b1 * a + (1 - b1) * x", "m[:] = [b1 * a + x"),
+    ("shared", "p.data, p.grad = x, 0.0", "p.data = x"),
+    ("shared", "softmax([z / t for z in", "softmax([z for z in"),
+    ("shared", "if tokens[-1] == EDGE:", "if False:"),
+    # LoRA
+    ("microlora", "scale = ALPHA / len(a)  # the rank r", "scale = ALPHA  # the rank r"),
+    ("microlora", "        scale = ALPHA / len(a)\n        columns", "        scale = ALPHA\n        columns"),
+    ("microlora", "b = [[0.0] * rank for _ in range(n)]", "b = [[0.1] * rank for _ in range(n)]"),
+    ("microlora", "rng.gauss(0.0, m**-0.5)", "rng.gauss(0.0, m**0.5)"),
+    ("microlora", "w + scale * dot(b_row, column)", "w - scale * dot(b_row, column)"),
+    ("microlora", "merged = freeze(base)", "merged = base"),
+    ("microlora", "[c * y - s * x for x, y in zip(p, q)]", "[c * y + s * x for x, y in zip(p, q)]"),
+    # DPO
+    ("microdpo", "margin = (chosen - rejected) * beta", "margin = (chosen + rejected) * beta"),
+    ("microdpo", "margin = (chosen - rejected) * beta", "margin = chosen - rejected"),
+    ("microdpo", "cross_entropy([margin, margin * 0.0], 0)", "cross_entropy([margin, margin * 0.0], 1)"),
+    ("microdpo", "losses[len(prompt) - 1 :]", "losses[len(prompt) - 1 : -1]"),
+    ("microdpo", "losses[len(prompt) - 1 :]", "losses"),
+    ("microdpo", "model, pair.prompt, pair.rejected) - pair.ref_rejected", "model, pair.prompt, pair.rejected)"),
+    ("microdpo", "turns = sum(a != b", "turns = sum(a == b"),
+    ("microdpo", "rng.random() > first_wins", "rng.random() < first_wins"),
+    # PPO
+    ("microppo", "inside = low <= self.data <= high", "inside = low < self.data < high"),
+    ("microppo", "plain.data <= clipped.data", "plain.data >= clipped.data"),
+    ("microppo", "running = r + gamma * following - v + gamma * lam * running", "running = r + gamma * following - v + gamma * running"),
+    ("microppo", "following = v\n", "following = 0.0\n"),
+    ("microppo", "rewards = [-kl_coef * kl", "rewards = [kl_coef * kl"),
+    ("microppo", "rewards[-1] += rollout.score", "rewards[0] += rollout.score"),
+    ("microppo", "(1.0 - h[j] * h[j]) / len(rows)", "(1.0 - h[j] * h[j])"),
+    ("microppo", "reward_backward(net, rejected, -g)", "pass"),
+    ("microppo", "State(mean_of(rows[:t]) if t", "State(mean_of(rows) if t"),
+    ("microppo", "return clipped_loss, 0.0", "return clipped_loss, clipped - target"),
+    ("microppo", "out_grad[j] += g * z", "out_grad[j] += z"),
+    ("microppo", "token_losses(model, [*prompt, *answer])[len(prompt) - 1 :]", "token_losses(model, [*prompt, *answer])[len(prompt) - 1 : -1]"),
+    ("microppo", "critic_backward(critic, state, slope / size)", "pass"),
+    ("microppo", "        old = freeze(policy)\n", "        old = judges.reference\n"),
+    # MoE
+    ("micromoe", "return chosen, [chances[i] / norm for i in chosen]", "return chosen, [chances[i] for i in chosen]"),
+    ("micromoe", "if h_j > 0 else 0.0", "if True else 0.0"),
+    ("micromoe", "x.grad += x_grad", "pass"),
+    ("micromoe", "(0.0, 1.0)) for v, letter", "(0.0, 0.5)) for v, letter"),
+    ("micromoe", "mean_chances = [total(column) / len(routes)", "mean_chances = [sum(floats(column)) / len(routes)"),
+    ("micromoe", "key=lambda i: (-numbers[i], i)", "key=lambda i: (-numbers[i], -i)"),
+    ("micromoe", "return dot(choice_shares(routes), mean_chances) * len(mean_chances)", "return dot(choice_shares(routes), mean_chances)"),
+    ("micromoe", "row[:] = [old + slope * value", "row[:] = [slope * value"),
+    # w2 is changed before the backward pass has used it
+    ("micromoe", "    da = [dot(g, column)", "    for row, s in zip(expert.w2, g):\n        row[:] = [w - 0.01 * s * v for w, v in zip(row, h)]\n    da = [dot(g, column)"),
+]  # fmt: skip
+
+
+def check(mutant: tuple[str, str, str]) -> tuple[str, str]:
+    """("killed by ..." or "survived", a line that describes the mutant)."""
+    script, old, new = mutant
+    names = SCRIPTS if script == "shared" else (script,)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(
+            ROOT / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for name in SCRIPTS:
+            text = (ROOT / f"{name}.py").read_text("utf-8")
+            if name in names:
+                assert old in text, f"{name}: {old}"
+                text = text.replace(old, new, 1)
+            (copy / f"{name}.py").write_text(text, "utf-8")
+        modules = ["tests.test_golden", *(f"tests.test_{n}" for n in names), "tests.test_shared"]
+        verdict = "survived"
+        for module in modules:  # the quick ones first
+            done = subprocess.run(
+                [sys.executable, "-m", "unittest", "-f", module],
+                cwd=copy,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            if done.returncode:
+                found = re.search(r"^(?:FAIL|ERROR): (\w+)", done.stderr, re.M)
+                verdict = f"{module}: {found[1] if found else 'does not run'}"
+                break
+    change = f"`{old.strip()}` → `{new.strip()}`".replace("\n", " ").replace("|", "\\|")
+    return verdict, f"| {script} | {change} | {verdict} |"
+
+
+if __name__ == "__main__":
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(check, MUTANTS))
+    print("| script | mutation | killed by |\n| --- | --- | --- |")
+    for _, line in results:
+        print(line)
+    survived = sum(verdict == "survived" for verdict, _ in results)
+    print(f"\n{len(results) - survived} killed, {survived} survived")
+    sys.exit(1 if survived else 0)
