@@ -10,8 +10,9 @@ What runs: a tiny GPT learns given names. A simulated annotator with a taste for
 compares pairs of its completions, and DPO fits them, at three strengths beta. Fine-tuning on the
 chosen answers alone, with as many updates, is the control.
 
-What to look for: the margin grows, and the log-probability of the chosen answers need not; what
-each beta gains and how far it drifts; how little the chosen answers teach without the rejected.
+What to look for: how much more the chosen answers gain than the rejected ones (the margin), even
+where both become less likely; what each beta gains and how far it drifts; how little the chosen
+answers teach without the rejected ones.
 
 Use it when comparisons are at hand and a steady, cheap fit to them is enough. Use PPO (microppo.py)
 when new answers should be judged while learning, or when the comparisons come from a very different
@@ -51,14 +52,14 @@ PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's highest learning rate, as for every rate below
 
 PAIRS = 1000  # comparisons that the annotator makes
-HELD_OUT = 0.2  # share of them that nothing is trained on
-TASTE = 12.0  # how decided the annotator is: log-odds per unit of flow
+HELD_OUT = 0.2  # share of them that nothing is trained on, 200 at most
+TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow(), its taste in section 7
 
 STEPS = 200  # updates of DPO, and of the control
 BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
-BETA = 0.3  # the one that is looked at in detail
-DPO_LR = 0.004  # these two rates are the best of a grid, found on other seeds
-CHOSEN_LR = 0.006  # (docs/implementation.md)
+BETA = BETAS[1]  # the one that is looked at in detail
+DPO_LR = 0.004  # the best of a grid, found on other seeds (docs/implementation.md)
+CHOSEN_LR = 0.006  # the same for the control
 
 SAMPLES = 300  # fresh names from each model when it is judged
 
@@ -260,7 +261,7 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def graph(self) -> list[Value]:
-        """The nodes below this one that have children, each after its children.
+        """This node and those below it that have children, each after its children.
 
         A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
         Parameters have no children and need no visit.
@@ -355,7 +356,8 @@ def relu(x: Any) -> Any:
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
+# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
@@ -445,17 +447,17 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
-    size = len(x) // N_HEAD
+    d_head = len(x) // N_HEAD
     for layer, (keys, values) in enumerate(cache):
         h = rmsnorm(x)
-        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        query = [q / d_head**0.5 for q in project(model, f"{layer}.wq", h)]
         keys.append(project(model, f"{layer}.wk", h))
         values.append(project(model, f"{layer}.wv", h))
         heads: list[Any] = []
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
+        for start in range(0, len(x), d_head):
+            part = slice(start, start + d_head)
             attention = softmax([dot(query[part], key[part]) for key in keys])
-            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+            heads += [dot(attention, column) for column in zip(*(v[part] for v in values))]
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
     return project(model, "lm_head", x)
@@ -495,6 +497,7 @@ class Adam:
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
+    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
     It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
     (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
     """
@@ -511,8 +514,8 @@ class Adam:
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
         data, grads = [p.data for p in self.values], [p.grad for p in self.values]
         for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
-            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
-            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            m[:] = [b1 * old + (1 - b1) * x for old, x in zip(m, g)]
+            v[:] = [b2 * old + (1 - b2) * x * x for old, x in zip(v, g)]
             weights[:] = [
                 w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
             ]
@@ -696,9 +699,13 @@ def noise_ceiling(pairs: list[dict[str, str]]) -> float:
 
 # From preferences to a loss, in four steps (paper, section 4).
 #
-# 1. Alignment asks for answers y to a prompt x of high reward r that stay near the reference:
+# x is a prompt and y an answer to it; y_w was chosen (it won), y_l rejected (it lost). pi is the
+# policy, the model that learns, and pi_ref the reference. E is the mean over prompts and over
+# answers of the policy.
+#
+# 1. Alignment asks for answers of high reward r that stay near the reference:
 #        maximize  E[r(x, y)] - beta KL(pi || pi_ref)
-#    A small beta lets the policy pi go far for a little reward.
+#    A small beta lets the policy go far for a little reward.
 # 2. The solution is known in closed form. It is the reference, reweighted by the reward:
 #        pi(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
 #    Z(x) sums the numerator over every possible answer. Nobody can compute it.
@@ -719,7 +726,7 @@ def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1), in nats, a Value or a float.
 
     The prompt x starts with EDGE, and its own tokens are left out of the sum. The answer y ends
-    with EDGE, which is in the sum: where to stop is part of the answer.
+    with EDGE (if the context did not end first), which is in the sum: where to stop is part of y.
     """
     losses = token_losses(model, [*prompt, *answer])
     return -total(losses[len(prompt) - 1 :])
@@ -729,15 +736,16 @@ def dpo_loss(chosen: Any, rejected: Any, beta: float) -> Any:
     """-log sigmoid(beta (chosen - rejected)): the paper's equation 7, for one comparison.
 
     chosen, rejected: log pi(y|x) - log pi_ref(y|x) of the two answers, in nats, Values or floats.
-    -log sigmoid(z) = -log(e^z / (e^z + e^0)) is the cross-entropy of the logits (z, 0), and that
-    overflows for no margin.
+    -log sigmoid(z) = -log(e^z / (e^z + e^0)) is the cross-entropy of the logits (z, 0), which does
+    not overflow, whatever the margin.
     """
     margin = (chosen - rejected) * beta
-    return cross_entropy([margin, margin * 0.0], 0)
+    zero = margin * 0.0  # a Value if margin is one: logits are all Values or all floats
+    return cross_entropy([margin, zero], 0)
 
 
 class Pair(NamedTuple):
-    """A comparison in tokens, and what the reference makes of it, which never changes."""
+    """A comparison in tokens, with the reference's log-probabilities, computed once."""
 
     prompt: list[int]
     chosen: list[int]
@@ -837,13 +845,11 @@ def watch(policy: Model, pairs: list[Pair], beta: float) -> list[float]:
     return [sum(column) / len(rows) for column in zip(*rows)]
 
 
-def expected_accuracy(
-    policy: Model, texts: list[dict[str, str]], alphabet: list[str], reference: Model
-) -> float:
+def expected_accuracy(policy: Model, texts: list[dict[str, str]], pairs: list[Pair]) -> float:
     """Accuracy on comparisons, averaged over what the annotator might have said of them."""
     score = 0.0
-    for text in texts:
-        chosen, rejected = log_ratios(policy, prepare(text, reference, alphabet))
+    for text, pair in zip(texts, pairs):
+        chosen, rejected = log_ratios(policy, pair)
         chance = first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
         score += 0.5 if chosen == rejected else chance if chosen > rejected else 1.0 - chance
     return score / len(texts)
@@ -886,7 +892,7 @@ def judge(
 
 
 def lead(a: Verdict, b: Verdict) -> float:
-    """By how many standard errors of the difference a's gold score exceeds b's."""
+    """By how many standard errors a's gold score exceeds b's, as if samples were independent."""
     return (a.gold - b.gold) / math.hypot(a.gold_se, b.gold_se)
 
 
@@ -934,7 +940,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
     ceiling = noise_ceiling(unseen_texts)
     if not given:
-        print(f"  Who knew flow exactly would agree with {ceiling:.1%} of the noisy words.")
+        print(f"  Who knows flow exactly would agree with {ceiling:.1%} of these noisy words.")
 
     # Align: the control, and DPO at every beta, on the same comparisons in the same order.
     history: list[list[float]] = []
@@ -966,9 +972,9 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
     for step, loss, margin, right, chosen, rejected in history:
         print(f"  {step:5} {loss:7.3f} {margin:7.2f} {right:9.3f} {chosen:15.2f} {rejected:17.2f}")
-    print("""  The loss sees only the difference of the last two columns. Both may fall: a
-  chosen answer shares letters with rejected ones and goes down with them, and
-  the probability they lose goes to answers that nobody has compared.""")
+    print("""  The loss sees only the difference of the last two columns, so both may fall: the
+  answers share letters, and what lowers the rejected one lowers the chosen one
+  too, in favour of answers that nobody has compared.""")
 
     # Judge every policy by fresh answers to prompts from held-out names.
     prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
@@ -984,7 +990,8 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         print(f"  {label:11}{gold}{v.kl:7.2f}{v.surprise:10.2f}{len(set(v.names)):10}")
     print("""  KL        drift from the reference, in nats an answer
   surprise  of the reference at the answers, in nats a token: as long as it does
-            not rise much above the first row, they still look like names""")
+            not rise much above the first row, they still look like names
+  distinct  different names among them""")
     if not given:
         frontier(verdicts)
     print("\nanswers to the same prompts")
@@ -995,7 +1002,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     accuracy_control = watch(control, unseen, BETA)[2]
     if not given:
         accuracy, accuracy_control = (
-            expected_accuracy(p, unseen_texts, alphabet, reference) for p in (aligned, control)
+            expected_accuracy(policy, unseen_texts, unseen) for policy in (aligned, control)
         )
     kls = [0.0] + [verdicts[f"beta {beta}"].kl for beta in sorted(BETAS, reverse=True)]
     growth = min(b - a for a, b in zip(kls, kls[1:]))

@@ -1,23 +1,26 @@
 """microlora: how can about 1 % of the parameters adapt a language model?
 
-Low-rank adaptation (LoRA, Hu et al. 2021, arXiv:2106.09685) freezes a pretrained weight W and
-learns a small change beside it, W' = W + (alpha/r) B A, where A is r x d_in, B is d_out x r and r
-is tiny. B starts at zero, so the adapted model starts as the base model. Afterwards B A can be
-added into W, and the adapted model costs what the base costs; or it stays apart, and many adapters
-share one base.
+Low-rank adaptation (LoRA, Hu et al. 2021, arXiv:2106.09685) freezes a pretrained n x m weight W and
+learns a small change beside it, W' = W + (alpha/r) B A. A is r x m and B is n x r; the rank r is
+tiny, and alpha is a constant that sets the size of the change. A and B together are the adapter. B
+starts at zero, so the adapted model starts as the base model. Afterwards (alpha/r) B A can be added
+into W, and the adapted model costs what the base costs; or it stays apart, and many adapters share
+one base.
 
 What runs: a tiny GPT learns English given names. Adapters of several ranks and places then teach
 it Korean ones, and so does full fine-tuning, the control.
 
 What to look for: how much of full fine-tuning's gain the smallest adapters recover; how much
-English each row forgets (Biderman et al. 2024, "LoRA learns less and forgets less",
-arXiv:2405.09673); how much less work a step is.
+English each of them forgets (Biderman et al. 2024, "LoRA learns less and forgets less",
+arXiv:2405.09673); how much less work the backward pass is (the forward pass is slightly more).
 
-Use it when memory is short, when many variants share one base, or when the base must not be
-forgotten. Fine-tune fully when the new task is far from the old one and nothing else matters.
+Use it when memory is short, when many variants share one base, or when the base should be
+forgotten less: take the adapter away, and it is back exactly. Fine-tune fully when the new task is
+far from the old one and nothing else matters.
 
-Read from top to bottom. Sections 3 to 6 are the same in microdpo.py, microppo.py and micromoe.py:
-who has read them there goes from section 2 to section 7.
+Read from top to bottom. Sections 3 to 6 are the same in microdpo.py, microppo.py and micromoe.py,
+but for project() in section 5, which is LoRA's forward pass: who has read them there goes from
+section 2 to project(), and on to section 7.
 """
 
 from __future__ import annotations
@@ -53,8 +56,9 @@ ADAPT_STEPS = 300  # the same for every row of the sweep
 ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
 
 # The sweep: (adapted matrices, rank, learning rate). wq wk wv wo are attention's projections, w1 w2
-# the MLP's, lm_head leads from d numbers to the letters. Each rate is the best of a grid for its
-# own row, full fine-tuning included, found on other seeds (docs/implementation.md).
+# the MLP's, "0." is the layer; lm_head leads from d numbers to the letters. EVERY is all that
+# project() multiplies by, so not the embeddings. Each rate is the best of a grid for its own row,
+# full fine-tuning included, found on other seeds (docs/implementation.md).
 FULL = "full fine-tuning"
 ATTENTION = ["0.wq", "0.wk", "0.wv", "0.wo"]
 EVERY = [*ATTENTION, "0.w1", "0.w2", "lm_head"]
@@ -63,8 +67,8 @@ SWEEP: list[tuple[str, list[str], int, float]] = [
     ("lm_head", ["lm_head"], 1, 0.05),
     ("wq wv", ["0.wq", "0.wv"], 1, 0.015),
     ("attention", ATTENTION, 4, 0.012),
-    ("every matrix", EVERY, 1, 0.01),
-    ("every matrix", EVERY, 2, 0.007),
+    ("every projection", EVERY, 1, 0.01),
+    ("every projection", EVERY, 2, 0.007),
 ]
 
 
@@ -265,7 +269,7 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def graph(self) -> list[Value]:
-        """The nodes below this one that have children, each after its children.
+        """This node and those below it that have children, each after its children.
 
         A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
         Parameters have no children and need no visit.
@@ -360,7 +364,8 @@ def relu(x: Any) -> Any:
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
+# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
@@ -429,8 +434,8 @@ def project(model: Model, name: str, x: Vector) -> list[Any]:
         return y
     a, b = model[f"{name}.A"], model[f"{name}.B"]
     scale = ALPHA / len(a)  # the rank r is the number of A's rows
-    hidden = [scale * h for h in linear(a, x)]
-    return add(y, linear(b, hidden))
+    hidden = [scale * h for h in linear(a, x)]  # (alpha/r) A x
+    return add(y, linear(b, hidden))  # W x + B (alpha/r) A x
 
 
 def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
@@ -456,17 +461,17 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
-    size = len(x) // N_HEAD
+    d_head = len(x) // N_HEAD
     for layer, (keys, values) in enumerate(cache):
         h = rmsnorm(x)
-        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        query = [q / d_head**0.5 for q in project(model, f"{layer}.wq", h)]
         keys.append(project(model, f"{layer}.wk", h))
         values.append(project(model, f"{layer}.wv", h))
         heads: list[Any] = []
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
+        for start in range(0, len(x), d_head):
+            part = slice(start, start + d_head)
             attention = softmax([dot(query[part], key[part]) for key in keys])
-            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+            heads += [dot(attention, column) for column in zip(*(v[part] for v in values))]
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
     return project(model, "lm_head", x)
@@ -506,6 +511,7 @@ class Adam:
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
+    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
     It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
     (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
     """
@@ -522,8 +528,8 @@ class Adam:
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
         data, grads = [p.data for p in self.values], [p.grad for p in self.values]
         for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
-            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
-            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            m[:] = [b1 * old + (1 - b1) * x for old, x in zip(m, g)]
+            v[:] = [b2 * old + (1 - b2) * x * x for old, x in zip(v, g)]
             weights[:] = [
                 w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
             ]
@@ -669,7 +675,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 # - W is made of floats here, not of Values. Nothing is computed or stored for its gradient: dot()
 #   of floats and Values has edges to the Values only. Below the lowest adapter x is floats too,
 #   and the graph does not even begin.
-# - alpha/r keeps the size of the change roughly the same when r changes.
+# - B A is a sum of r terms. alpha/r is meant to keep its size when r changes, so that the learning
+#   rate need not change much; the sweep tunes it for each row all the same.
 #
 # The forward pass is project() in section 5. What is left: make an adapter, attach it, merge it.
 
@@ -677,8 +684,9 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 def new_adapter(base: Model, places: Sequence[str], rank: int, rng: random.Random) -> Model:
     """A and B, as Values, for each named matrix (n x m) of the base.
 
-    A is rank x m, drawn from N(0, 1/m), and B is n x rank, zero (paper, section 4.1). Attach it
-    with {**base, **adapter}, which copies nothing; without it, the base is what it was.
+    A is rank x m and random, B is n x rank and zero (paper, section 4.1). The variance 1/m is our
+    choice: A x is then about as large as x. Attach the adapter with {**base, **adapter}, which
+    copies nothing; without it, the base is what it was.
     """
     adapter: Model = {}
     for name in places:
@@ -711,7 +719,7 @@ def singular_values(matrix: Matrix) -> list[float]:
     singular value, and those of a matrix with orthogonal rows are the rows' lengths.
     """
     rows = [list(row) for row in matrix]
-    for _ in range(12):  # sweeps; convergence is quadratic, and half of them would do
+    for _ in range(12):  # rounds over all pairs; 8 reach rounding error at 32 x 32
         for i in range(len(rows)):
             for j in range(i):
                 p, q = rows[i], rows[j]
@@ -724,10 +732,10 @@ def singular_values(matrix: Matrix) -> list[float]:
 
 def directions(singular: Sequence[float]) -> int:
     """How many of the largest singular values hold 90 % of the sum of squares."""
-    held, everything = 0.0, 0.9 * dot(singular, singular)
+    held, enough = 0.0, 0.9 * dot(singular, singular)
     for count, value in enumerate(singular, 1):
         held += value * value
-        if held >= everything:
+        if held >= enough:
             return count
     return len(singular)
 
@@ -818,7 +826,7 @@ def experiment(seed: int, names: str | None) -> int:
         ends = f"{sum(line[:10]) / 10:.2f} to {sum(line[-50:]) / 50:.2f}"
         print(f"  {label}  {sparkline(line, 40)} {ends}")
 
-    _, _, start, known = table[0]
+    start = table[0][2]  # the base's loss on the target, before any adapting
     _, full_edges, full_target, full_base = table[1]
     gains = [(start - row[2]) / (start - full_target) for row in table]
     print("\nwhat each row learned, and what it forgot")
@@ -828,7 +836,7 @@ def experiment(seed: int, names: str | None) -> int:
         print(f" {target:6.3f} {forgot:6.3f} {gain:7.1%}")
     print(f"""  trained  parameters that learn, and their share of the model's {size}
   held     floats kept for them: a gradient each, and Adam's two moments
-  edges    chain-rule steps in the graph of one name ({korean_held[0]}): a step's work
+  edges    chain-rule steps in the graph of one name ({korean_held[0]}): backward work
   target   loss a token on held-out Korean names
   base     the same on held-out English ones: what rises here is forgetting
   gain     share of full fine-tuning's improvement on the target""")
@@ -853,16 +861,16 @@ def experiment(seed: int, names: str | None) -> int:
         end="",
     )
     print(f" of a random matrix in {directions(noise)}.")
-    print("""  So the change has structure, but at this size it is far from rank 1 or 2: low rank
-  costs something here, and the column gain says how much. Large pretrained models
-  differ in having most features already; few directions suffice to use them anew.""")
+    print("""  Fewer than the random matrix: the change has structure. Many more than the
+  adapters' ranks: low rank gives something up, and the column gain says how much.""")
 
     # Merge, swap, take away: one base, many adapters.
-    first, second = adapters[1], adapters[-1]
+    first, second = adapters[1], adapters[-1]  # lm_head, and the last row; [0] is full's, empty
     attached = all_logits({**base, **first}, probe)
     merged = all_logits(merge(base, first), probe)
-    all_logits({**base, **second}, probe)
+    all_logits({**base, **second}, probe)  # another adapter in between
     again = all_logits({**base, **first}, probe)
+    spread = directions(spectrum) / directions(noise)
     small = [gain for row, gain in zip(table[2:], gains[2:]) if row[0] <= 0.01 * size]
     closest = max(row[3] - full_base for row in table[2:])
     work = max(row[1] for row in table[2:]) / full_edges
@@ -876,7 +884,9 @@ def experiment(seed: int, names: str | None) -> int:
             ("full fine-tuning's gain on the target, nats", start - full_target, ">=", 0.8),
             ("best gain with at most 1 % of the parameters", max(small), ">=", 0.3),
             ("gain of the largest adapter", gains[-1], ">=", 0.7),
-            ("most forgetful adapter against full, nats", closest, "<=", 0.0),
+            ("directions of full fine-tuning's change of wv", directions(spectrum), ">=", 3),
+            ("the same, as a share of a random matrix's", spread, "<=", 0.8),
+            ("English loss, worst adapter minus full, nats", closest, "<=", 0.0),
             ("largest share of full's backward work", work, "<=", 0.8),
         ]
     )

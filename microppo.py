@@ -283,7 +283,7 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def graph(self) -> list[Value]:
-        """The nodes below this one that have children, each after its children.
+        """This node and those below it that have children, each after its children.
 
         A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
         Parameters have no children and need no visit.
@@ -378,7 +378,8 @@ def relu(x: Any) -> Any:
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values.
+# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
+# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
@@ -468,17 +469,17 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
-    size = len(x) // N_HEAD
+    d_head = len(x) // N_HEAD
     for layer, (keys, values) in enumerate(cache):
         h = rmsnorm(x)
-        query = [q / size**0.5 for q in project(model, f"{layer}.wq", h)]
+        query = [q / d_head**0.5 for q in project(model, f"{layer}.wq", h)]
         keys.append(project(model, f"{layer}.wk", h))
         values.append(project(model, f"{layer}.wv", h))
         heads: list[Any] = []
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
+        for start in range(0, len(x), d_head):
+            part = slice(start, start + d_head)
             attention = softmax([dot(query[part], key[part]) for key in keys])
-            heads += [dot(attention, v) for v in zip(*(v[part] for v in values))]
+            heads += [dot(attention, column) for column in zip(*(v[part] for v in values))]
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
     return project(model, "lm_head", x)
@@ -518,6 +519,7 @@ class Adam:
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
     p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
+    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
     It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
     (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
     """
@@ -534,8 +536,8 @@ class Adam:
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
         data, grads = [p.data for p in self.values], [p.grad for p in self.values]
         for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
-            m[:] = [b1 * a + (1 - b1) * x for a, x in zip(m, g)]
-            v[:] = [b2 * a + (1 - b2) * x * x for a, x in zip(v, g)]
+            m[:] = [b1 * old + (1 - b1) * x for old, x in zip(m, g)]
+            v[:] = [b2 * old + (1 - b2) * x * x for old, x in zip(v, g)]
             weights[:] = [
                 w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
             ]
@@ -1078,12 +1080,12 @@ def ppo(
             {
                 "proxy": sum(r.score for r in batch) / ROLLOUTS,
                 "gold": sum(map(flow, texts)) / ROLLOUTS,
-                "kl": sum(sum(r.kl) for r in batch) / ROLLOUTS,
-                "entropy": sum(sum(r.entropy) for r in batch) / len(values),
-                "clipped": sum(abs(x - 1.0) > CLIP for x in ratios) / len(ratios),
-                "lowest": min(ratios),
-                "highest": max(ratios),
-                "explained": explained_variance(values, [x for row in targets for x in row]),
+                "KL": sum(sum(r.kl) for r in batch) / ROLLOUTS,
+                "entr.": sum(sum(r.entropy) for r in batch) / len(values),
+                "clip": sum(abs(x - 1.0) > CLIP for x in ratios) / len(ratios),
+                "low": min(ratios),
+                "high": max(ratios),
+                "expl.": explained_variance(values, [x for row in targets for x in row]),
                 "policy": sum(u[0] for u in updates) / len(updates),
                 "value": sum(u[1] for u in updates) / len(updates),
                 "first": max(abs(x - 1.0) for x in updates[0][2]),
@@ -1132,6 +1134,9 @@ def judge(
         -expected / sum(len(r.answer) for r in answers),
         names,
     )
+
+
+COLUMNS = ("proxy", "gold", "KL", "entr.", "clip", "low", "high", "expl.", "policy", "value")
 
 
 def expected_accuracy(
@@ -1223,19 +1228,19 @@ def experiment(seed: int, names: str | None) -> int:
         policies[label], histories[label] = ppo(judges, learnt, alphabet, kl_coef, seed)
     for label, reports in histories.items():
         print(f"\nPPO {label} penalty: {ITERATIONS} rounds of {ROLLOUTS} answers, {EPOCHS} epochs")
-        print("  round  proxy   gold     KL entropy clipped  ratio from..to  expl.  policy  value")
-        for i, r in enumerate(reports):
+        print("  round" + "".join(f"{name:>7}" for name in COLUMNS))
+        for i, report in enumerate(reports):
             if i % max(1, ITERATIONS // 8) == 0 or i == ITERATIONS - 1:
-                print(
-                    f"  {i + 1:5} {r['proxy']:6.2f} {r['gold']:6.2f} {r['kl']:6.2f}"
-                    f" {r['entropy']:7.2f} {r['clipped']:7.1%} {r['lowest']:7.2f} {r['highest']:7.2f}"
-                    f" {r['explained']:6.2f} {r['policy']:7.3f} {r['value']:6.3f}"
-                )
+                print(f"  {i + 1:5}" + "".join(f"{report[name]:7.2f}" for name in COLUMNS))
         print(f"  proxy {sparkline([r['proxy'] for r in reports])}")
-        print(f"  KL    {sparkline([r['kl'] for r in reports])}")
-    print("""  proxy: reward model's score, gold: flow, KL: nats an answer, entropy: nats a
-  choice; clipped: share of ratios beyond the clip, after the round's first
-  update; expl.: the critic's explained variance; policy, value: the two losses""")
+        print(f"  KL    {sparkline([r['KL'] for r in reports])}")
+    print("""
+  proxy      the reward model's score, 0 for the reference's average answer
+  gold       flow, which no part of the training sees
+  KL, entr.  drift in nats an answer; entropy of the choices, nats a token
+  clip       share of the ratios beyond the clip, after the round's first update
+  low, high  the smallest and the largest ratio
+  expl.      the critic's explained variance; policy, value: the two losses""")
 
     # Judge the policies by fresh answers to prompts from held-out names.
     prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
@@ -1256,7 +1261,7 @@ def experiment(seed: int, names: str | None) -> int:
 
     start, held_back, free = verdicts.values()
     reports = [r for some in histories.values() for r in some]
-    clipped = [r["clipped"] for r in histories["with KL"]]
+    clipped = [r["clip"] for r in histories["with KL"]]
     gold_lead = (held_back.gold - start.gold) / math.hypot(held_back.gold_se, start.gold_se)
     variety = len(set(free.names)) / len(set(held_back.names))
     return check_claims(

@@ -108,7 +108,7 @@ def dpo_rates(seed: int) -> Iterator[tuple]:
             yield (
                 f"{label} | {rate}",
                 m.watch(policy, unseen, m.BETA)[0],
-                m.expected_accuracy(frozen, unseen_texts, alphabet, reference),
+                m.expected_accuracy(frozen, unseen_texts, unseen),
                 verdict.gold,
                 verdict.kl,
             )

@@ -311,9 +311,10 @@ class Judging(unittest.TestCase):
         with redirect_stderr(io.StringIO()):
             learn = m.preferences(policy, right, 0.5, random.Random(1))
             m.train("x", learn, m.Adam(m.weights_of(policy)), 30, 0.01)
-        got = m.expected_accuracy(m.freeze(policy), texts, alphabet, reference)
+        pairs = [m.prepare(t, reference, alphabet) for t in texts]
+        got = m.expected_accuracy(m.freeze(policy), texts, pairs)
         self.assertAlmostEqual(got, m.noise_ceiling(texts), 12)
-        self.assertEqual(m.expected_accuracy(reference, texts, alphabet, reference), 0.5)
+        self.assertEqual(m.expected_accuracy(reference, texts, pairs), 0.5)
 
 
 class PairFiles(unittest.TestCase):

@@ -166,6 +166,15 @@ class Hybrid(unittest.TestCase):
         finally:
             m.TOP_K = SIZES["TOP_K"]
 
+    def test_two_backward_passes_add_up(self):
+        model, experts = m.new_model(7, 0, random.Random(4))
+        loss = m.cross_entropy(m.gpt(m.attach(model, experts), 3, m.new_cache()), 5)
+        loss.backward()
+        once = [x for _, grad in m.arrays_of(experts) for x in grad]
+        loss.backward()
+        for a, b in zip(once, (x for _, grad in m.arrays_of(experts) for x in grad)):
+            self.assertAlmostEqual(2 * a, b, 12)
+
     def test_adam_moves_experts_and_values_alike(self):
         model, experts = m.new_model(7, 0, random.Random(4))
         whole = m.attach(model, experts)
@@ -276,14 +285,17 @@ class TheTask(unittest.TestCase):
         held = {name for _, name in task.unseen}
         self.assertFalse(held & {name for _, name in task.learnt})
 
-    def test_losses_are_those_of_the_code_letters(self):
+    def test_losses_are_those_of_the_coded_letters_and_the_end(self):
         task = m.new_task(m.NAMES, random.Random(1))
         model = m.init_model(len(task.alphabet), random.Random(2))
-        logits = m.code_logits(model, task, "B", "eve")
-        losses = m.code_losses(model, task, "B", "eve")
-        for z, letter, loss in zip(logits, "eve", losses):
-            p = m.softmax(z)[task.alphabet.index(task.codes["B"][letter])]
-            self.assertAlmostEqual(loss, -math.log(p), 12)
+        code = task.codes["B"]
+        tokens = [0, task.alphabet.index("B"), *(task.alphabet.index(code[x]) for x in "eve"), 0]
+        cache = m.new_cache()
+        chances = [m.softmax(m.gpt(model, token, cache)) for token in tokens[:-1]]
+        losses = m.losses_of(model, task, "B", "eve")
+        self.assertEqual(len(losses), 4)
+        for p, target, loss in zip(chances[1:], tokens[2:], losses):
+            self.assertAlmostEqual(loss, -math.log(p[target]), 12)
 
     def test_information(self):
         self.assertAlmostEqual(m.information([("a", 1), ("b", 2)] * 5), math.log(2), 12)
@@ -309,7 +321,7 @@ class TheTask(unittest.TestCase):
         self.assertEqual(len(moe.losses), len(task.unseen))
         self.assertAlmostEqual(sum(moe.shares[-1]), 1.0, 12)
         letters = Counter(letter for letter, _, _ in moe.choices)
-        names = Counter(letter for _, name in task.unseen for letter in name)
+        names = Counter(task.codes[tag][x] for tag, name in task.unseen for x in name)
         self.assertEqual(letters, Counter({k: 2 * v for k, v in names.items()}))
 
 

@@ -327,9 +327,9 @@ class Loop(unittest.TestCase):
         self.assertEqual(len(reports), 3)
         for report in reports:
             self.assertLess(report["first"], 1e-9)
-            self.assertLess(report["lowest"], 1.0)
-            self.assertGreater(report["highest"], 1.0)
-        self.assertEqual(reports[0]["kl"], 0.0)
+            self.assertLess(report["low"], 1.0)
+            self.assertGreater(report["high"], 1.0)
+        self.assertEqual(reports[0]["KL"], 0.0)
         self.assertNotEqual(policy, self.reference)
         self.assertTrue(all(type(x) is float for x in m.weights_of(policy)))
         # the critic that was handed in is not the one that learnt
