@@ -49,10 +49,10 @@ INIT_STD = 0.2  # standard deviation of the initial weights
 BATCH = 3  # texts a step
 
 CODES = 4  # secret codes that names are written in, each a permutation of the alphabet
-EXPERTS = 16  # in the layer: so many that, without the balance loss, some starve
+EXPERTS = 10  # in the layer: so many that, without the balance loss, some starve
 TOP_K = 2  # experts for each token
-EXPERT_WIDTH = 4  # hidden units of an expert
-BALANCE = 0.2  # weight of the balance loss
+EXPERT_WIDTH = 6  # hidden units of an expert
+BALANCE = 0.1  # weight of the balance loss
 STEPS = 300  # the same for every model
 LR = 0.015  # Adam's highest learning rate
 

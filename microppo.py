@@ -19,7 +19,7 @@ Two kinds of numbers learn here. The policy is made of Values. The reward model 
 plain lists of floats, with gradients derived by hand.
 
 Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and micromoe.py,
-but for clip() in section 4: who has read them there goes from section 2 to section 7.
+but for marked lines (here clip() in section 4): who has read them there goes from section 2 to 7.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ INIT_STD = 0.08  # standard deviation of the initial weights
 BATCH = 2  # names a step of pretraining
 
 PRETRAIN_STEPS = 400  # the loss has flattened by then
-PRETRAIN_LR = 0.02  # Adam's highest learning rate in a phase of training, as below
+PRETRAIN_LR = 0.02  # Adam's highest learning rate, as REWARD_LR below
 
 PAIRS = 1250  # comparisons that the annotator makes
-HELD_OUT = 0.2  # share of them, and of the critic's rollouts, that nothing is trained on
-TASTE = 12.0  # how decided the annotator is: log-odds per unit of flow
+HELD_OUT = 0.2  # share of them (200 at most) and of the critic's rollouts, not trained on
+TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow(), its taste in section 7
 
 HIDDEN = 8  # width of the reward model, and of the critic
 REWARD_STEPS = 800  # updates of the reward model
@@ -60,18 +60,18 @@ REWARD_BATCH = 8  # comparisons an update
 REWARD_LR = 0.05
 CRITIC_ROLLOUTS = 400  # answers of the reference that the critic learns from before the loop
 CRITIC_STEPS = 300  # updates of the critic before the loop
-CRITIC_LR = 0.02
+CRITIC_LR = 0.02  # the highest before the loop, constant in it
 
 ITERATIONS = 44  # rounds of PPO: first write answers, then learn from them
 ROLLOUTS = 16  # answers a round
 EPOCHS = 4  # times that each answer is learnt from
 MINIBATCH = 8  # answers an update
 POLICY_LR = 0.004  # of Adam, constant in the loop
-KL_COEF = 0.2  # reward lost for each nat of drift from the reference
+KL_COEF = 0.2  # reward, in standard deviations of the score, lost for each nat of drift
 CLIP = 0.2  # how far a probability ratio may move before its gradient is cut
 VALUE_CLIP = 0.2  # the same for the critic's change of mind
 GAMMA = 0.99  # discount a token
-LAMBDA = 0.95  # GAE's mix of one-step (0) and whole-return (1) advantages
+LAMBDA = 0.95  # generalized advantage estimation, from one-step (0) to whole-return (1)
 
 SAMPLES = 300  # fresh names from each policy when it is judged
 
@@ -725,16 +725,17 @@ def noise_ceiling(pairs: list[dict[str, str]]) -> float:
 #       ^  '---answers--> reference --KL penalty---^        |
 #       |  '---prefixes-> critic ----values---> advantages (GAE)
 #       |                   ^                       |
-#       '----- clipped surrogate, four epochs ------'
+#       '----- clipped surrogate ------------------'     (EPOCHS times over each answer)
 #
 # 7a. THE REWARD MODEL: from comparisons to a score, in floats
 #
 # It reads a text y_0 .. y_n, both edges included, as its n pairs of neighbours:
 #
-#     h_t = tanh(left[y_t] + right[y_t+1] + bias)         HIDDEN numbers for each pair
+#     h_t = tanh(left[y_t] + right[y_(t+1)] + bias)         HIDDEN numbers for each pair
 #     r   = out . mean_t h_t
 #
-# and is trained by the Bradley-Terry loss (Ouyang et al. 2022, equation 1):
+# and is trained by the Bradley-Terry loss (Ouyang et al. 2022, equation 1) on a chosen text w and
+# a rejected text l:
 #
 #     L = -log sigmoid(r_w - r_l)         dL/dr_w = sigmoid(r_w - r_l) - 1 = -dL/dr_l
 #
@@ -742,11 +743,11 @@ def noise_ceiling(pairs: list[dict[str, str]]) -> float:
 #
 #     dL/d out_j = g mean_t h_tj          dL/d a_tj = g out_j (1 - h_tj^2) / n
 #
-# a_t is a plain sum, so its gradient goes unchanged to left[y_t], right[y_t+1] and bias. Weights
+# a_t is a plain sum, so its gradient goes unchanged to left[y_t], right[y_(t+1)] and bias. Weights
 # that learn by hand are kept beside their gradients, in a pair of float lists: an Array.
 
-Array = tuple[list[float], list[float]]
-Net = dict[str, list[Array]]
+Array = tuple[list[float], list[float]]  # (weights, gradients)
+Net = dict[str, list[Array]]  # name to rows; net[name][row] is an Array
 
 
 def new_net(rows: dict[str, int], rng: random.Random) -> Net:
@@ -809,7 +810,7 @@ def comparisons(
         loss = 0.0
         for chosen, rejected in rng.choices(pairs, k=REWARD_BATCH):
             logits = [reward(net, chosen) - reward(net, rejected), 0.0]
-            loss += cross_entropy(logits, 0) / REWARD_BATCH  # -log sigmoid, as in microdpo.py
+            loss += cross_entropy(logits, 0) / REWARD_BATCH  # -log sigmoid(margin)
             g = (softmax(logits)[0] - 1.0) / REWARD_BATCH
             reward_backward(net, chosen, g)
             reward_backward(net, rejected, -g)
@@ -820,10 +821,10 @@ def comparisons(
 
 # 7b. THE CRITIC: what reward is to be expected of an unfinished text?
 #
-# V is the baseline that an action is measured against, so it must not know the action: it sees the
-# tokens before it and none later. It is given m, the reward model's mean feature over the prefix
-# y_0 .. y_t (so the critic starts from what the reward model has learnt, as in InstructGPT); the
-# last token chooses a row of last, and the length t one of place:
+# V is the baseline that an action is measured against, so the critic must not see the action, only
+# the prefix y_0 .. y_t before it. Its input is m, the reward model's mean feature over the prefix
+# (InstructGPT's critic starts as a copy of the reward model, which goes further); the last token
+# chooses a row of last, and its position t one of place:
 #
 #     z = tanh(mix m + last[y_t] + place[t])              V = out . z + shift
 #
@@ -887,9 +888,10 @@ def critic_backward(net: Net, state: State, g: float) -> None:
 def value_loss(value: float, old: float, target: float) -> tuple[float, float]:
     """The clipped value loss, and its derivative with respect to value.
 
-    max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2, where R is the target and V_old the
-    value at rollout time (Huang et al. 2024, arXiv:2403.17031). A critic that has moved towards R
-    by more than c gains nothing by moving on, and one that has moved away is called back.
+    max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2, where R is the target, V_old the
+    value at rollout time and c VALUE_CLIP (Huang et al. 2024, arXiv:2403.17031). A critic that has
+    moved towards R by more than c gains nothing by moving on; one that has moved away is called
+    back.
     """
     clipped = min(max(value, old - VALUE_CLIP), old + VALUE_CLIP)
     plain_loss, clipped_loss = (value - target) ** 2 / 2, (clipped - target) ** 2 / 2
@@ -912,12 +914,12 @@ class Judges(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """One answer. Each list has an entry for each of its tokens, the end token included."""
+    """One answer. Each list has an entry for each of its tokens, the end token (if it came) too."""
 
     prompt: list[int]
     answer: list[int]
-    log_probs: list[float]  # log pi_old of each token
-    kl: list[float]  # log pi_old - log pi_ref of each token
+    log_probs: list[float]  # log pi of each token, for the policy that wrote it
+    kl: list[float]  # log pi - log pi_ref of each token; its sum estimates the KL
     entropy: list[float]  # of the distribution each token was drawn from
     states: list[State]
     values: list[float]
@@ -943,13 +945,13 @@ def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Rando
     log-probabilities belong to."""
     answer = sample(policy, prompt, rng)
     log_probs = token_log_probs(policy, prompt, answer)
-    expected = token_log_probs(judges.reference, prompt, answer)
+    reference = token_log_probs(judges.reference, prompt, answer)
     states = states_of(judges.reward_model, prompt, answer)
     return Rollout(
         prompt,
         answer,
         log_probs,
-        [p - q for p, q in zip(log_probs, expected)],
+        [p - q for p, q in zip(log_probs, reference)],
         token_entropies(policy, prompt, answer),
         states,
         [value_of(judges.critic, state) for state in states],
@@ -959,7 +961,8 @@ def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Rando
 
 def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
     """-kl_coef (log pi - log pi_ref) for every token, and the score for the last one on top
-    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). Nothing else is added."""
+    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). Nothing else is added: an answer that
+    fills the context without an end is scored as it stands."""
     rewards = [-kl_coef * kl for kl in rollout.kl]
     rewards[-1] += rollout.score
     return rewards
@@ -968,8 +971,9 @@ def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
 def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float) -> list[float]:
     """Generalized advantage estimation (Schulman et al. 2016, arXiv:1506.02438, equation 16).
 
-    A_t = sum_k (gamma lam)^k delta_t+k,  delta_t = r_t + gamma V_t+1 - V_t,  V = 0 after the end;
-    computed from the last token backwards. A_t + V_t is what the critic should have said.
+    A_t = sum_k (gamma lam)^k delta_(t+k),  delta_t = r_t + gamma V_(t+1) - V_t,  V = 0 after the
+    end; computed from the last token backwards. From here on t counts the answer's tokens, and V_t
+    is the value before token t is chosen. A_t + V_t is what the critic should have said.
     """
     advantages, running, following = [], 0.0, 0.0
     for r, v in zip(reversed(rewards), reversed(values)):
@@ -1005,10 +1009,11 @@ def explained_variance(values: Sequence[float], targets: Sequence[float]) -> flo
 #
 #     maximize  mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t)
 #
-# A good token (A > 0) earns nothing more once it is c likelier than it was, a bad one once it is c
-# rarer; but what has gone the wrong way is always pulled back. In a round's first minibatch pi is
-# pi_old and every ratio is 1 (if not, a log-probability is wrong). The clip has work to do from the
-# second update on: one update a rollout would be plain policy gradient.
+# where c is CLIP. A good token (A > 0) earns nothing more once it is 1 + c times as likely as it
+# was, a bad one once it is 1 - c times; but what has gone the wrong way is always pulled back. In
+# a round's first minibatch pi is pi_old and every ratio is 1 (if not, a log-probability is wrong).
+# The clip has work to do from the second update on; with one update a round this would be plain
+# policy gradient.
 
 
 def surrogate_loss(log_prob: Value, old: float, advantage: float) -> Value:
@@ -1052,7 +1057,7 @@ def ppo(
     policy = unfreeze(judges.reference)
     critic = {name: [(list(w), list(g)) for w, g in rows] for name, rows in judges.critic.items()}
     judges = judges._replace(critic=critic)
-    optimizers = Adam(weights_of(policy)), Adam(arrays=arrays_of(critic))
+    actor_adam, critic_adam = Adam(weights_of(policy)), Adam(arrays=arrays_of(critic))
     for iteration in range(ITERATIONS):
         # Write. For the whole round, old is the policy that wrote the answers.
         old = freeze(policy)
@@ -1060,7 +1065,7 @@ def ppo(
         batch = [roll_out(old, judges, prompt, rng) for prompt in prompts]
         raw = [gae(rewards_of(r, kl_coef), r.values, GAMMA, LAMBDA) for r in batch]
         targets = [[a + v for a, v in zip(row, r.values)] for row, r in zip(raw, batch)]
-        advantages = normalize(raw)
+        advantages = normalize(raw)  # a step's size should not depend on the reward's scale
 
         # Learn, from every answer EPOCHS times.
         updates = []
@@ -1070,8 +1075,8 @@ def ppo(
                 mini = order[first : first + MINIBATCH]
                 parts = [(batch[i], advantages[i], targets[i]) for i in mini]
                 updates.append(learn_from(policy, critic, parts))
-                optimizers[0].step(POLICY_LR)
-                optimizers[1].step(CRITIC_LR)
+                actor_adam.step(POLICY_LR)
+                critic_adam.step(CRITIC_LR)
 
         ratios = [x for _, _, some in updates[1:] for x in some]
         texts = [decode([*r.prompt, *r.answer], alphabet) for r in batch]
@@ -1236,7 +1241,7 @@ def experiment(seed: int, names: str | None) -> int:
         print(f"  KL    {sparkline([r['KL'] for r in reports])}")
     print("""
   proxy      the reward model's score, 0 for the reference's average answer
-  gold       flow, which no part of the training sees
+  gold       flow, which the training knows only through the annotator's choices
   KL, entr.  drift in nats an answer; entropy of the choices, nats a token
   clip       share of the ratios beyond the clip, after the round's first update
   low, high  the smallest and the largest ratio
@@ -1275,7 +1280,7 @@ def experiment(seed: int, names: str | None) -> int:
             ("gold with KL above the reference, s.e.", gold_lead, ">=", 4.0),
             ("KL of the policy with KL, nats", held_back.kl, "<=", 10.0),
             ("proxy without KL above with KL by", free.proxy - held_back.proxy, ">=", 0.2),
-            ("KL without KL, times that with KL", free.kl / held_back.kl, ">=", 3.0),
+            ("drift without the penalty, times that with it", free.kl / held_back.kl, ">=", 3.0),
             ("distinct names without KL, share of with KL", variety, "<=", 0.8),
         ]
     )
