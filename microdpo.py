@@ -972,9 +972,9 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
     for step, loss, margin, right, chosen, rejected in history:
         print(f"  {step:5} {loss:7.3f} {margin:7.2f} {right:9.3f} {chosen:15.2f} {rejected:17.2f}")
-    print("""  The loss sees only the difference of the last two columns, so both may fall: the
-  answers share letters, and what lowers the rejected one lowers the chosen one
-  too, in favour of answers that nobody has compared.""")
+    print("""  The loss sees only the difference of the last two columns, so both may fall:
+  the answers share letters, and what lowers the rejected one lowers the chosen
+  one too, in favour of answers that nobody has compared.""")
 
     # Judge every policy by fresh answers to prompts from held-out names.
     prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]

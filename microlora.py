@@ -862,7 +862,7 @@ def experiment(seed: int, names: str | None) -> int:
     )
     print(f" of a random matrix in {directions(noise)}.")
     print("""  Fewer than the random matrix: the change has structure. Many more than the
-  adapters' ranks: low rank gives something up, and the column gain says how much.""")
+  adapters' ranks: low rank gives something up; the column gain says how much.""")
 
     # Merge, swap, take away: one base, many adapters.
     first, second = adapters[1], adapters[-1]  # lm_head, and the last row; [0] is full's, empty
@@ -882,7 +882,7 @@ def experiment(seed: int, names: str | None) -> int:
             ("logits changed by swapping adapters and back", differing(attached, again), "<=", 0),
             ("merged against attached, largest logit gap", gap, "<=", 1e-9),
             ("full fine-tuning's gain on the target, nats", start - full_target, ">=", 0.8),
-            ("best gain with at most 1 % of the parameters", max(small), ">=", 0.3),
+            ("best gain with at most 1 % of the parameters", max(small, default=0.0), ">=", 0.3),
             ("gain of the largest adapter", gains[-1], ">=", 0.7),
             ("directions of full fine-tuning's change of wv", directions(spectrum), ">=", 3),
             ("the same, as a share of a random matrix's", spread, "<=", 0.8),
