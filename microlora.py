@@ -312,11 +312,11 @@ def floats(xs: Vector) -> Sequence[float]:
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
-def dot(a: Vector, b: Vector) -> Any:
-    """sum_i a_i b_i of two equally long vectors."""
+def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
+    """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b)
+    a_data, b_data = floats(a), floats(b) if b_data is None else b_data
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -402,7 +402,8 @@ def weights_of(model: Model) -> list[Any]:
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
     """W x, shapes (n, m) and (m,) to (n,)."""
-    return [dot(row, x) for row in weights]
+    x_data = floats(x)
+    return [dot(row, x, x_data) for row in weights]
 
 
 def add(a: Vector, b: Vector) -> list[Any]:

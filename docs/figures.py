@@ -132,7 +132,7 @@ def ppo():
     """Proxy against KL through training, with the penalty and without."""
     runs = []
     for label in ("with KL", "without KL"):
-        part = printed("microppo").split(f"PPO {label} penalty")[1].split("  proxy ")[0]
+        part = printed("microppo").split(f"PPO {label} penalty")[1].split("\n  proxy ")[0]
         numbers = [line.split() for line in part.splitlines()[2:] if line.strip()]
         runs.append([(float(r[0]), float(r[3]), float(r[1])) for r in numbers])
     chart = Chart(
