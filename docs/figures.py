@@ -67,7 +67,7 @@ class Chart:
         self.text(px + shift, py + (16 if below else -6), label, anchor=anchor, color=color)
 
     def bar(self, x, share, color, width):
-        top, bottom = self.y(share), self.y(self.y0)
+        top, bottom = self.y(share), self.y(0)
         self.parts.append(
             f'<rect x="{self.x(x):.1f}" y="{top:.1f}" width="{width}" '
             f'height="{bottom - top:.1f}" fill="{color}"/>'
@@ -91,7 +91,7 @@ def printed(script):
 
 def lora():
     """Learned against forgotten: the two held-out losses of every row."""
-    row = r"^(\S[\w ]*?) +(\d|-) +\d+ +[\d.]+% +\d+ +\d+ +([\d.]+) +([\d.]+) +[\d.]+%$"
+    row = r"^(\S[\w -]*?) +(\d|-) +\d+ +[\d.]+% +\d+ +\d+ +([\d.]+) +([\d.]+) +[\d.]+%$"
     rows = re.findall(row, printed("microlora"), re.M)
     points = [(float(t), float(b), f"{n} r={r}" if r != "-" else n) for n, r, t, b in rows]
     chart = Chart(
