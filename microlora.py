@@ -857,11 +857,8 @@ def experiment(seed: int, names: str | None) -> int:
     noise = singular_values([[rng.gauss(0.0, 1.0) for _ in row] for row in change])
     for k in range(0, len(spectrum), 4):
         print(f"  {k + 1:2} {spectrum[k]:6.3f} {bar(spectrum[k] / spectrum[0])}")
-    print(
-        f"  90 % of the sum of squares lies in {directions(spectrum)} of {N_EMBD} directions,",
-        end="",
-    )
-    print(f" of a random matrix in {directions(noise)}.")
+    print(f"  90 % of the sum of squares: in {directions(spectrum)} of {N_EMBD} directions", end="")
+    print(f" (a random matrix: {directions(noise)})")
     print("""  Fewer than the random matrix: the change has structure. Many more than the
   adapters' ranks: low rank gives something up; the column gain says how much.""")
 

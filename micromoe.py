@@ -996,7 +996,7 @@ def experiment(seed: int, names: str | None) -> int:
         cells = Counter(expert for x, _, expert in moe.choices if x == letter)
         print(f"  {letter}   " + "".join(3 * shade([2 * cells[i] / count]) for i in range(EXPERTS)))
 
-    print("\nthe mixture at work on held-out texts, with the letters that are wrong in brackets")
+    print("\nthe mixture at work on held-out texts, wrong letters in brackets")
     for tag, name in task.unseen[:4]:
         moe.model["routes"].clear()
         said = ""
