@@ -133,6 +133,8 @@ class Manners(unittest.TestCase):
                 cwd=slow.parent,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                # a shell's background jobs ignore SIGINT, and their children would inherit that
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             process.stderr.readline()  # training has begun
             process.send_signal(signal.SIGINT)
