@@ -3,8 +3,8 @@
     python tests/experiments.py claims microlora 1 2 3 4 5    every claim, seed by seed
     python tests/experiments.py rates microlora 11 12 13 14   learning-rate grids
 
-Both print Markdown. Two processes run at once; seeds 11 and up are kept for choosing settings, so
-that the seeds the claims are checked on have had no part in that.
+Both print Markdown. Two processes run at once. Choose settings on seeds that the claims are not
+checked on; docs/implementation.md says where that was not kept.
 """
 
 import io
