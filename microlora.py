@@ -34,6 +34,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 from operator import mul
 from typing import Any, NoReturn, Union
 
@@ -248,8 +249,8 @@ class Value:
         t = math.tanh(self.data)
         return Value(t, (self,), (1.0 - t * t,))
 
-    def relu(self) -> Value:  # switched off, it is a constant: no path back
-        return Value(0.0) if self.data <= 0 else Value(self.data, (self,), (1.0,))
+    def relu(self) -> Value:  # not positive, it is switched OFF: a constant, no path back
+        return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
 
     def __neg__(self) -> Value:
         return self * -1.0
@@ -302,6 +303,8 @@ class Value:
                 child.grad += local * grad
 
 
+OFF = Value(0.0)
+
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
 # derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
 # a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
@@ -333,26 +336,62 @@ def total(xs: Vector) -> Any:
     return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
 
 
-def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(logits)[target], in nats.
+def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) at temperature t.
 
-    Equal to log(sum_j e^z_j) - z_target; the largest z is taken out of the exponentials first, so
-    that no logit overflows. Its derivative is softmax(z)_j, minus 1 at the target.
+    The largest z is taken out of the exponentials first, so that none overflows. The derivative of
+    p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
     """
     data = floats(logits)
     top = max(data)
-    exps = [math.exp(z - top) for z in data]
+    exps = [math.exp((z - top) / t) for z in data]
     norm = sum(exps)
-    loss = math.log(norm) + top - data[target]
+    chances = [e / norm for e in exps]
+    if data is logits:
+        return chances
+    slopes = [[-p * q / t for q in chances] for p in chances]
+    for i, p in enumerate(chances):
+        slopes[i][i] += p / t
+    return [Value(p, logits, row) for p, row in zip(chances, slopes)]
+
+
+def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
+    """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
+
+    For each entry of the result the derivative with respect to v_i is p_i, and with respect to
+    score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    """
+    chances = softmax(floats(scores), t)
+    means: list[Any] = []
+    for column in zip(*values):
+        data = floats(column)
+        mean = sum(map(mul, chances, data))
+        children: list[Value] = []
+        slopes: list[float] = []
+        if isinstance(scores[0], Value):
+            children += scores
+            slopes += [p * (v - mean) / t for p, v in zip(chances, data)]
+        if data is not column:
+            children += column
+            slopes += chances
+        means.append(Value(mean, children, slopes) if children else mean)
+    return means
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(logits)[target], in nats.
+
+    Equal to log(sum_j e^z_j) - z_target, with the largest z taken out as above. Its derivative is
+    softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    loss = math.log(sum(math.exp(z - top) for z in data)) + top - data[target]
     if data is logits:
         return loss
-    slopes = [e / norm for e in exps]
+    slopes = softmax(data)
     slopes[target] -= 1.0
     return Value(loss, logits, slopes)
-
-
-def exp(x: Any) -> Any:
-    return x.exp() if isinstance(x, Value) else math.exp(x)
 
 
 def relu(x: Any) -> Any:
@@ -401,8 +440,19 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,)."""
+    """W x, shapes (n, m) and (m,) to (n,).
+
+    What relu() has switched off is left out, with its column of W: it adds nothing to W x, and
+    nothing is learned from it. In the MLP of a trained model that is most of x.
+    """
+    if len(weights[0]) != len(x):
+        raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
+    on = [v is not OFF and v != 0.0 for v in x]
+    if 0 < sum(on) < len(x):
+        x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
     x_data = floats(x)
+    if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
+        return [sum(map(mul, row, x)) for row in weights]
     return [dot(row, x, x_data) for row in weights]
 
 
@@ -412,16 +462,13 @@ def add(a: Vector, b: Vector) -> list[Any]:
 
 def rmsnorm(x: Vector) -> list[Any]:
     """x / sqrt(mean(x^2) + 1e-5)."""
-    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
-    return [v * scale for v in x]
-
-
-def softmax(logits: Vector) -> list[Any]:
-    """e^z_i / sum_j e^z_j; the largest z is taken out first, as above."""
-    top = max(floats(logits))
-    exps = [exp(z - top) for z in logits]
-    norm = total(exps)
-    return [e / norm for e in exps]
+    data = floats(x)
+    scale = (dot(data, data) / len(x) + 1e-5) ** -0.5
+    if data is x:
+        return [v * scale for v in x]
+    # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
+    node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
+    return [v * node for v in x]
 
 
 # --- where the scripts differ: microlora.py adds its adapters to project(), ---
@@ -465,14 +512,14 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     d_head = len(x) // N_HEAD
     for layer, (keys, values) in enumerate(cache):
         h = rmsnorm(x)
-        query = [q / d_head**0.5 for q in project(model, f"{layer}.wq", h)]
+        query = project(model, f"{layer}.wq", h)
         keys.append(project(model, f"{layer}.wk", h))
         values.append(project(model, f"{layer}.wv", h))
         heads: list[Any] = []
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
-            attention = softmax([dot(query[part], key[part]) for key in keys])
-            heads += [dot(attention, column) for column in zip(*(v[part] for v in values))]
+            scores = [dot(query[part], key[part]) for key in keys]
+            heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
     return project(model, "lm_head", x)
@@ -494,7 +541,7 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
         gpt(model, token, cache)
     tokens = [prompt[-1]]
     for _ in range(BLOCK_SIZE - len(prompt) + 1):
-        chances = softmax([z / t for z in gpt(model, tokens[-1], cache)])
+        chances = softmax(gpt(model, tokens[-1], cache), t)
         tokens += rng.choices(range(len(chances)), chances)
         if tokens[-1] == EDGE:
             break
@@ -525,18 +572,20 @@ class Adam:
 
     def step(self, lr: float) -> None:
         self.t += 1
-        b1, b2 = self.b1, self.b2
+        b1, b2, eps = self.b1, self.b2, self.eps
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
-        data, grads = [p.data for p in self.values], [p.grad for p in self.values]
-        for (weights, g), (m, v) in zip([(data, grads), *self.arrays], self.moments):
-            m[:] = [b1 * old + (1 - b1) * x for old, x in zip(m, g)]
-            v[:] = [b2 * old + (1 - b2) * x * x for old, x in zip(v, g)]
-            weights[:] = [
-                w - rate * a / (math.sqrt(scale * b) + self.eps) for w, a, b in zip(weights, m, v)
-            ]
-            g[:] = [0.0] * len(g)
-        for p, x in zip(self.values, data):
-            p.data, p.grad = x, 0.0
+        (m, v), *moments = self.moments
+        for i, p in enumerate(self.values):
+            m[i] = first = b1 * m[i] + (1 - b1) * p.grad
+            v[i] = second = b2 * v[i] + (1 - b2) * p.grad * p.grad
+            p.data -= rate * first / (math.sqrt(scale * second) + eps)
+            p.grad = 0.0
+        for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
+            for i, g in enumerate(grads):
+                m[i] = first = b1 * m[i] + (1 - b1) * g
+                v[i] = second = b2 * v[i] + (1 - b2) * g * g
+                weights[i] -= rate * first / (math.sqrt(scale * second) + eps)
+                grads[i] = 0.0
 
 
 def train(

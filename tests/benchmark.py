@@ -37,7 +37,7 @@ def load(name):
 
 
 def plain_engine():
-    """The shared text with dot, total and cross_entropy taken apart into operators."""
+    """The shared text with its fused operations taken apart into operators."""
     m = load("plain")
 
     def total(xs):
@@ -49,10 +49,25 @@ def plain_engine():
     def dot(a, b, _=None):
         return total([x * y for x, y in zip(a, b)])
 
-    def cross_entropy(logits, target):
-        return m.softmax(logits)[target].log() * -1.0
+    def softmax(logits, t=1.0):
+        top = max(z.data for z in logits)
+        exps = [((z - top) / t).exp() for z in logits]
+        norm = total(exps)
+        return [e / norm for e in exps]
 
-    m.total, m.dot, m.cross_entropy = total, dot, cross_entropy
+    def attend(scores, values, t):
+        chances = softmax(scores, t)
+        return [dot(chances, column) for column in zip(*values)]
+
+    def cross_entropy(logits, target):
+        return softmax(logits)[target].log() * -1.0
+
+    def rmsnorm(x):
+        scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+        return [v * scale for v in x]
+
+    for fused in (total, dot, softmax, attend, cross_entropy, rmsnorm):
+        setattr(m, fused.__name__, fused)
     return m
 
 

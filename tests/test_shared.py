@@ -92,7 +92,7 @@ class Operations(unittest.TestCase):
         "power 0": (lambda x: x**0, [0.0, 2.0]),
         "power 1": (lambda x: x**1, [0.0, -2.0]),
         "relu": (m.relu, [-2.0, 0.5, 3.0]),
-        "exp": (m.exp, [-3.0, 0.0, 2.0]),
+        "exp": (lambda x: x.exp() if isinstance(x, Value) else math.exp(x), [-3.0, 0.0, 2.0]),
         "log": (lambda x: x.log() if isinstance(x, Value) else math.log(x), [0.1, 1.0, 9.0]),
         "tanh": (lambda x: x.tanh() if isinstance(x, Value) else math.tanh(x), [-2.0, 0.0, 0.7]),
     }
@@ -138,7 +138,11 @@ class Operations(unittest.TestCase):
             "dot, floats right": lambda xs: m.dot(xs, weights),
             "total": lambda xs: m.total(xs) ** 2,
             "softmax": lambda xs: mix(m.softmax(xs)),
+            "softmax, warm": lambda xs: mix(m.softmax(xs, 2.5)),
             "rmsnorm": lambda xs: mix(m.rmsnorm(xs)),
+            "attend": lambda xs: m.dot([0.7, -2.0], m.attend(xs[:2], [xs[1:3], xs[2:4]], 1.7)),
+            "attend, float values": lambda xs: m.attend(xs, [[w] for w in weights], 0.8)[0],
+            "attend, float scores": lambda xs: m.attend(weights, [[x] for x in xs], 0.8)[0],
             "linear": lambda xs: mix(m.linear([weights] * 4, xs)),
             "cross entropy": lambda xs: m.cross_entropy(xs, 2),
         }
@@ -160,10 +164,72 @@ class Operations(unittest.TestCase):
             m.cross_entropy([1.0, 2.0], 0),
             m.softmax([1.0, 2.0])[0],
             m.rmsnorm([1.0, 2.0])[0],
-            m.exp(1.0),
+            m.attend([1.0, 2.0], [[3.0], [4.0]], 1.0)[0],
+            m.linear([[1.0]], [2.0])[0],
             m.relu(-1.0),
         ):
             self.assertIs(type(y), float)
+
+    def test_softmax_at_a_temperature(self):
+        zs = [0.3, -1.2, 0.8]
+        for t in (0.5, 1.0, 4.0):
+            exps = [math.exp(z / t) for z in zs]
+            for p, e in zip(m.softmax(zs, t), exps):
+                self.assertAlmostEqual(p, e / sum(exps), 14)
+
+    def test_attend_is_the_mean_by_softmax(self):
+        scores, values = [0.5, -1.0, 2.0], [[1.0, 4.0], [-2.0, 0.0], [0.5, 3.0]]
+        chances = m.softmax(scores, 2.0)
+        for mean, column in zip(m.attend(scores, values, 2.0), zip(*values)):
+            self.assertAlmostEqual(mean, sum(p * v for p, v in zip(chances, column)), 15)
+
+    def test_linear_is_the_same_on_floats_and_values(self):
+        rng = random.Random(1)
+        rows = [[rng.gauss(0, 1) for _ in range(5)] for _ in range(3)]
+        x = [rng.gauss(0, 1) for _ in range(5)]
+        learns, [x_learns] = m.unfreeze({"w": rows})["w"], m.unfreeze({"x": [x]})["x"]
+        want = [sum(a * b for a, b in zip(row, x)) for row in rows]
+        for w in (rows, learns):
+            for v in (x, x_learns):
+                y = m.linear(w, v)
+                self.assertEqual(m.floats(y), want)
+                self.assertIs(type(y[0]), float if w is rows and v is x else Value)
+                edges = 5 * (w is learns) + 5 * (v is x_learns)
+                if edges:
+                    self.assertEqual(len(y[0].children), edges)
+
+    def test_linear_leaves_out_what_relu_switched_off(self):
+        rows = [[1.0, -2.0, 3.0, 0.5], [0.0, 4.0, -1.0, 2.0]]
+        for inputs, lit in (
+            ([0.5, -1.0, 2.0, -3.0], 2),
+            ([-0.5, 1.0, -2.0, -3.0], 1),
+            ([-0.5, -1.0, -2.0, 0.0], 0),
+        ):
+            with self.subTest(inputs=inputs):
+                w = m.unfreeze({"w": rows})["w"]
+                x = [Value(v) for v in inputs]
+                y = m.linear(w, [m.relu(v) for v in x])
+                plain = [sum(a * max(b, 0.0) for a, b in zip(row, inputs)) for row in rows]
+                self.assertEqual(m.floats(y), plain)
+                self.assertEqual(m.linear(rows, [max(v, 0.0) for v in inputs]), plain)
+                if lit:  # else nothing is left out, and nothing is wrong
+                    self.assertEqual([len(v.children) for v in y], [2 * lit] * 2)
+                (y[0] + y[1] * 10.0).backward()
+                for v, a, b in zip(x, *rows):
+                    self.assertEqual(v.grad, a + 10.0 * b if v.data > 0 else 0.0)
+                for row, slope_ in zip(w, (1.0, 10.0)):
+                    self.assertEqual([p.grad for p in row], [slope_ * max(v, 0) for v in inputs])
+
+    def test_linear_keeps_a_value_that_happens_to_be_zero(self):
+        parameter, other = Value(0.0), Value(2.0)
+        inner = other - 2.0
+        m.linear([[3.0, 5.0, 1.0]], [parameter, inner, Value(-1.0).relu()])[0].backward()
+        self.assertEqual((parameter.grad, other.grad), (3.0, 5.0))
+
+    def test_linear_refuses_another_shape(self):
+        for x in ([1.0], [Value(1.0)]):
+            with self.assertRaises(ValueError):
+                m.linear([[1.0, 2.0]], x)
 
     def test_dot_refuses_unequal_lengths(self):
         with self.assertRaises(ValueError):
