@@ -6,20 +6,20 @@ of the chosen answer relative to the rejected one, each measured against a froze
 the reference. That is one supervised loss: no reward model is trained, and nothing is sampled while
 learning. Section 7 derives why this maximizes a reward all the same.
 
-What runs: a tiny GPT learns given names. A simulated annotator with a taste for names that flow
-compares pairs of its completions, and DPO fits them, at three strengths beta. Fine-tuning on the
-chosen answers alone, with as many updates, is the control.
+What runs: a tiny GPT learns given names, and completes them from their first letters. A simulated
+annotator with a taste for names that flow compares pairs of completions. DPO fits the comparisons
+at three values of beta, the strength of the pull to the reference. Fine-tuning on the chosen
+answers alone, with as many updates, is the control.
 
-What to look for: how much more the chosen answers gain than the rejected ones (the margin), even
-where both become less likely; what each beta gains and how far it drifts; how little the chosen
-answers teach without the rejected ones.
+What to look for: the margin by which the chosen answers gain on the rejected ones, even where both
+become less likely; what each beta gains, and how far it drifts from the reference; how little the
+chosen answers teach without the rejected ones.
 
 Use it when comparisons are at hand and a steady, cheap fit to them is enough. Use PPO (microppo.py)
-when new answers should be judged while learning, or when the comparisons come from a very different
-model.
+when new answers should be judged while learning.
 
 Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microppo.py and micromoe.py:
-who has read them there goes from section 2 to section 7.
+if you know them, go from section 2 to section 7.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ N_HEAD = 4  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # standard deviation of the initial weights
-BATCH = 2  # names a step in pretraining, comparisons a step afterwards
+BATCH = 2  # names per step in pretraining, comparisons per step afterwards
 
 PRETRAIN_STEPS = 400  # the loss has flattened by then
-PRETRAIN_LR = 0.02  # Adam's highest learning rate, as for every rate below
+PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as every rate below
 
-PAIRS = 1000  # comparisons that the annotator makes
-HELD_OUT = 0.2  # share of them that nothing is trained on, 200 at most
-TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow(), its taste in section 7
+PAIRS = 600  # comparisons that the annotator makes
+HELD_OUT = 0.3  # share of them that nothing is trained on, 200 at most
+TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in section 7
 
-STEPS = 200  # updates of DPO, and of the control
+STEPS = 160  # updates of DPO, and of the control
 BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
-BETA = BETAS[1]  # the one that is looked at in detail
+BETA = BETAS[1]  # the one that is shown in detail
 DPO_LR = 0.004  # the best of a grid, found on other seeds (docs/implementation.md)
 CHOSEN_LR = 0.006  # the same for the control
 
@@ -166,7 +166,7 @@ def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple
 
 
 def alphabet_of(names: list[str]) -> list[str]:
-    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for the empty string."""
     return ["", *sorted(set("".join(names)))]
 
 
@@ -206,7 +206,7 @@ class Value:
         self.local_grads = local_grads
 
     # Each operation states its value, its operands and its local derivatives. With a plain number
-    # on the other side, the Value is the only child.
+    # on the other side, the Value is the only child. No script uses all of them.
 
     def __add__(self, other: Number) -> Value:
         if isinstance(other, Value):
@@ -233,7 +233,7 @@ class Value:
         e = math.exp(self.data)
         return Value(e, (self,), (e,))
 
-    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
         safe = max(self.data, 1e-12)
         return Value(math.log(safe), (self,), (1.0 / safe,))
 
@@ -241,7 +241,7 @@ class Value:
         t = math.tanh(self.data)
         return Value(t, (self,), (1.0 - t * t,))
 
-    def relu(self) -> Value:  # not positive, it is switched OFF: a constant, no path back
+    def relu(self) -> Value:  # what is not positive is switched OFF, see below
         return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
 
     def __neg__(self) -> Value:
@@ -268,7 +268,7 @@ class Value:
         Parameters have no children and need no visit.
         """
         seen: set[Value] = set()
-        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
         while stack:
             node = stack[-1]
@@ -282,7 +282,7 @@ class Value:
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:
+        for node in order:  # of an earlier call nothing is left, but in the parameters
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
@@ -295,7 +295,7 @@ class Value:
                 child.grad += local * grad
 
 
-OFF = Value(0.0)
+OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
 # derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
@@ -303,7 +303,10 @@ OFF = Value(0.0)
 
 
 def floats(xs: Vector) -> Sequence[float]:
-    """The plain numbers in xs, which are all Values or all floats."""
+    """The plain numbers of a vector: a new list for Values, xs itself for floats.
+
+    So with data = floats(xs), "data is xs" says that there is nothing to differentiate.
+    """
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
@@ -311,7 +314,8 @@ def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
     """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b) if b_data is None else b_data
+    a_data = floats(a)
+    b_data = floats(b) if b_data is None else b_data
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -329,10 +333,10 @@ def total(xs: Vector) -> Any:
 
 
 def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
-    """p_i = e^(z_i / t) / sum_j e^(z_j / t) at temperature t.
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
 
-    The largest z is taken out of the exponentials first, so that none overflows. The derivative of
-    p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
+    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
+    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
     """
     data = floats(logits)
     top = max(data)
@@ -350,12 +354,12 @@ def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
 def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
     """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
 
-    For each entry of the result the derivative with respect to v_i is p_i, and with respect to
-    score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
+    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
     """
     chances = softmax(floats(scores), t)
     means: list[Any] = []
-    for column in zip(*values):
+    for column in zip(*values):  # the same entry of every v_i
         data = floats(column)
         mean = sum(map(mul, chances, data))
         children: list[Value] = []
@@ -371,10 +375,9 @@ def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
 
 
 def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(logits)[target], in nats.
+    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
 
-    Equal to log(sum_j e^z_j) - z_target, with the largest z taken out as above. Its derivative is
-    softmax(z)_j, minus 1 at the target.
+    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
     """
     data = floats(logits)
     top = max(data)
@@ -394,25 +397,26 @@ def relu(x: Any) -> Any:
 # 5. MODEL  (shared, but for the marked lines)
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
-# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. A model is a dict of named matrices, and a matrix a list
+# of rows, of floats or of Values.
+
+
+def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
+    """Random floats, drawn from N(0, INIT_STD^2)."""
+    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
-
-    def matrix(rows: int, columns: int) -> Matrix:
-        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
+    """A new model, in floats."""
     d = N_EMBD
-    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
     for layer in range(N_LAYER):
         for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = matrix(d, d)
-        model[f"{layer}.w1"] = matrix(4 * d, d)
-        model[f"{layer}.w2"] = matrix(d, 4 * d)
-    model["lm_head"] = matrix(vocabulary, d)
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
     return model
 
 
@@ -434,13 +438,14 @@ def weights_of(model: Model) -> list[Any]:
 def linear(weights: Matrix, x: Vector) -> list[Any]:
     """W x, shapes (n, m) and (m,) to (n,).
 
-    What relu() has switched off is left out, with its column of W: it adds nothing to W x, and
-    nothing is learned from it. In the MLP of a trained model that is most of x.
+    What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
+    of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
+    trained model that is most of x.
     """
     if len(weights[0]) != len(x):
         raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
     on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):
+    if 0 < sum(on) < len(x):  # with all of them off, let them stay: dot() wants an entry
         x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
     x_data = floats(x)
     if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
@@ -490,8 +495,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
-    equation 1 of Vaswani et al. 2017.
+    That makes attention causal: no later key exists yet.
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -504,6 +508,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
         heads: list[Any] = []
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
+            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
             scores = [dot(query[part], key[part]) for key in keys]
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
@@ -580,7 +585,7 @@ def train(
     """Minimize: learn() adds up the gradients of one batch and returns its loss.
 
     The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
-    to zero. Returns the loss of every step.
+    towards zero. Returns the loss of every step.
     """
     losses = []
     start = time.perf_counter()
@@ -647,8 +652,8 @@ def blocks(marks: str, ascii_marks: str) -> str:
 def sparkline(values: Sequence[float], width: int = 50) -> str:
     """A curve in one line of text: high marks for high values."""
     width = min(width, len(values))
-    edges = [len(values) * i // width for i in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    cuts = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:])]
     low, high = min(means), max(means)
     marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
     return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
@@ -702,7 +707,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 # --- the preference task: the same text in microdpo.py and microppo.py ---
 # The model completes a name from its first letters. An annotator compares two completions, and
 # likes names that flow: vowels and consonants in turn, few hard stops. The algorithms see nothing
-# but the comparisons; flow() itself, the gold score, answers them and measures what came of it.
+# but the comparisons; flow(), the gold score, drives the annotator and, at the end, grades the
+# policy.
 
 
 def flow(name: str) -> float:
@@ -713,7 +719,7 @@ def flow(name: str) -> float:
 
 
 def first_wins(first: str, second: str) -> float:
-    """Bradley-Terry: P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second)))."""
+    """P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second))): Bradley and Terry."""
     return 1.0 / (1.0 + math.exp(-TASTE * (flow(first) - flow(second))))
 
 
@@ -725,10 +731,10 @@ def draw_prompt(names: list[str], rng: random.Random) -> str:
 def compare(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> dict[str, str]:
-    """The annotator's word on two different, finished completions of one prompt."""
+    """The annotator's choice between two different, finished completions of one prompt."""
     while True:
         prompt = draw_prompt(names, rng)
-        start = encode(prompt, alphabet)[:-1]
+        start = encode(prompt, alphabet)[:-1]  # without the EDGE at its end: the name goes on
         first, second = sample(model, start, rng), sample(model, start, rng)
         if first != second and first[-1] == second[-1] == EDGE:
             break
@@ -738,10 +744,9 @@ def compare(
     return {"prompt": prompt, "chosen": a, "rejected": b}
 
 
-def noise_ceiling(pairs: list[dict[str, str]]) -> float:
-    """The expected accuracy on these comparisons of one who knows flow() exactly."""
-    chances = [first_wins(p["prompt"] + p["chosen"], p["prompt"] + p["rejected"]) for p in pairs]
-    return sum(max(c, 1.0 - c) for c in chances) / len(pairs)
+def chance_of(text: dict[str, str]) -> float:
+    """P(the annotator, asked again, makes the same choice)."""
+    return first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
 
 
 # --- end of the preference task ---
@@ -751,20 +756,22 @@ def noise_ceiling(pairs: list[dict[str, str]]) -> float:
 #
 # x is a prompt and y an answer to it; y_w was chosen (it won), y_l rejected (it lost). pi is the
 # policy, the model that learns, and pi_ref the reference. E is the mean over prompts and over
-# answers of the policy.
+# answers of the policy. KL(pi || pi_ref) = E[log pi(y|x) - log pi_ref(y|x)] is how far the policy
+# has drifted.
 #
 # 1. Alignment asks for answers of high reward r that stay near the reference:
 #        maximize  E[r(x, y)] - beta KL(pi || pi_ref)
 #    A small beta lets the policy go far for a little reward.
-# 2. The solution is known in closed form. It is the reference, reweighted by the reward:
-#        pi(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
-#    Z(x) sums the numerator over every possible answer. Nobody can compute it.
+# 2. The solution is the reference, reweighted by the reward:
+#        pi*(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
+#    Z(x) sums the numerator over every possible answer; nobody can compute it. (Put pi* into 1: the
+#    objective is the mean of beta log Z(x) - beta KL(pi || pi*), which is highest at pi = pi*.)
 # 3. Solve for the reward instead:
-#        r(x, y) = beta log(pi(y|x) / pi_ref(y|x)) + beta log Z(x)
-#    So every policy is the best one for some reward: it carries a reward inside.
+#        r(x, y) = beta log(pi*(y|x) / pi_ref(y|x)) + beta log Z(x)
+#    Read backwards: any policy is the solution for the reward that this line makes of it.
 # 4. The annotator prefers y_w to y_l with probability sigmoid(r(x, y_w) - r(x, y_l)) (Bradley and
-#    Terry). Both answers have the same prompt, and beta log Z(x) cancels in the difference. All
-#    that is left can be computed, and its negative log-likelihood is the DPO loss:
+#    Terry). Put 3 in: beta log Z(x) is the same for both answers and cancels. What is left can be
+#    computed, and its negative log-likelihood is the DPO loss:
 #        -log sigmoid(beta [(log pi(y_w|x) - log pi_ref(y_w|x))
 #                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
 #
@@ -782,16 +789,14 @@ def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     return -total(losses[len(prompt) - 1 :])
 
 
-def dpo_loss(chosen: Any, rejected: Any, beta: float) -> Any:
-    """-log sigmoid(beta (chosen - rejected)): the paper's equation 7, for one comparison.
+def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
+    """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
 
-    chosen, rejected: log pi(y|x) - log pi_ref(y|x) of the two answers, in nats, Values or floats.
-    -log sigmoid(z) = -log(e^z / (e^z + e^0)) is the cross-entropy of the logits (z, 0), which does
-    not overflow, whatever the margin.
+    ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
+    nats, Values or floats. sigmoid(a - b) = e^a / (e^a + e^b), so this is the cross-entropy of the
+    logits (beta ratio_w, beta ratio_l), which does not overflow, whatever the margin.
     """
-    margin = (chosen - rejected) * beta
-    zero = margin * 0.0  # a Value if margin is one: logits are all Values or all floats
-    return cross_entropy([margin, zero], 0)
+    return cross_entropy([beta * ratio_w, beta * ratio_l], 0)
 
 
 class Pair(NamedTuple):
@@ -802,13 +807,16 @@ class Pair(NamedTuple):
     rejected: list[int]
     ref_chosen: float  # log pi_ref(chosen | prompt)
     ref_rejected: float
+    chance: float  # P(the annotator prefers chosen), for measuring
 
 
-def prepare(text: dict[str, str], reference: Model, alphabet: list[str]) -> Pair:
-    """Encode a comparison, and ask the reference once."""
+def prepare(
+    text: dict[str, str], reference: Model, alphabet: list[str], chance: float = 1.0
+) -> Pair:
+    """Encode a comparison; chance is 1 for those of a file, whose annotator is unknown."""
     x = encode(text["prompt"], alphabet)[:-1]
     y_w, y_l = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
-    return Pair(x, y_w, y_l, log_prob(reference, x, y_w), log_prob(reference, x, y_l))
+    return Pair(x, y_w, y_l, log_prob(reference, x, y_w), log_prob(reference, x, y_l), chance)
 
 
 def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
@@ -820,30 +828,22 @@ def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
 
 
 def preferences(
-    policy: Model, pairs: list[Pair], beta: float, rng: random.Random
+    policy: Model, pairs: list[Pair], beta: float | None, rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean DPO loss of BATCH random comparisons."""
+    """A learn() for train(): the mean DPO loss of BATCH random comparisons.
+
+    With None for beta it is the control's, -log pi(chosen|x), as if nothing had been rejected.
+    """
+
+    def loss_of(pair: Pair) -> Value:
+        if beta is None:
+            return -log_prob(policy, pair.prompt, pair.chosen)
+        return dpo_loss(*log_ratios(policy, pair), beta)
 
     def learn() -> float:
         loss = 0.0
         for pair in rng.choices(pairs, k=BATCH):
-            share = dpo_loss(*log_ratios(policy, pair), beta) / BATCH
-            share.backward()
-            loss += share.data
-        return loss
-
-    return learn
-
-
-def chosen_only(policy: Model, pairs: list[Pair], rng: random.Random) -> Callable[[], float]:
-    """The control's learn(): the mean of -log pi(chosen|x) a token, as if nothing were rejected."""
-
-    def learn() -> float:
-        batch = rng.choices(pairs, k=BATCH)
-        tokens = sum(len(pair.chosen) for pair in batch)
-        loss = 0.0
-        for pair in batch:
-            share = -log_prob(policy, pair.prompt, pair.chosen) / tokens
+            share = loss_of(pair) / BATCH
             share.backward()
             loss += share.data
         return loss
@@ -872,9 +872,9 @@ def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
         pair = {key: found[key].lower() for key in keys}
         unknown = sorted(set("".join(pair.values())) - set(alphabet))
         if unknown:
-            fail(f"{where}: {unknown[0]!r} is not in the vocabulary; --names with it would help")
+            fail(f"{where}: {unknown[0]!r} is in none of the names; give --names that use it")
         if pair["chosen"] == pair["rejected"]:
-            fail(f"{where}: chosen equals rejected; one of two answers is to be preferred")
+            fail(f"{where}: chosen equals rejected; give two different answers")
         if max(len(pair["prompt"] + pair[key]) for key in keys[1:]) >= BLOCK_SIZE:
             fail(f"{where}: longer than the context; {BLOCK_SIZE - 1} letters is the most")
         pairs.append(pair)
@@ -884,25 +884,18 @@ def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
 
 
 def watch(policy: Model, pairs: list[Pair], beta: float) -> list[float]:
-    """Means over pairs: [loss, margin, accuracy, log pi(chosen|x), log pi(rejected|x)]."""
+    """Means over pairs: [loss, margin, accuracy, log pi(chosen|x), log pi(rejected|x)].
+
+    The accuracy is averaged over what the annotator might have said; a tie is half right.
+    """
     frozen, rows = freeze(policy), []
     for pair in pairs:
-        chosen, rejected = log_ratios(frozen, pair)
-        margin = beta * (chosen - rejected)
-        right = 0.5 if margin == 0.0 else float(margin > 0.0)  # a tie is half right
-        loss = dpo_loss(chosen, rejected, beta)
-        rows.append((loss, margin, right, chosen + pair.ref_chosen, rejected + pair.ref_rejected))
+        ratio_w, ratio_l = log_ratios(frozen, pair)
+        margin, chance = beta * (ratio_w - ratio_l), pair.chance
+        right = 0.5 if margin == 0.0 else chance if margin > 0.0 else 1.0 - chance
+        loss = dpo_loss(ratio_w, ratio_l, beta)
+        rows.append((loss, margin, right, ratio_w + pair.ref_chosen, ratio_l + pair.ref_rejected))
     return [sum(column) / len(rows) for column in zip(*rows)]
-
-
-def expected_accuracy(policy: Model, texts: list[dict[str, str]], pairs: list[Pair]) -> float:
-    """Accuracy on comparisons, averaged over what the annotator might have said of them."""
-    score = 0.0
-    for text, pair in zip(texts, pairs):
-        chosen, rejected = log_ratios(policy, pair)
-        chance = first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
-        score += 0.5 if chosen == rejected else chance if chosen > rejected else 1.0 - chance
-    return score / len(texts)
 
 
 class Verdict(NamedTuple):
@@ -920,8 +913,8 @@ def judge(
 ) -> Verdict:
     """Complete every prompt once with a policy of floats.
 
-    KL(pi || pi_ref) is the mean of log pi(y|x) - log pi_ref(y|x) over answers y drawn from pi.
-    The surprise is -log pi_ref(y|x) a token: low while the answers still look like names.
+    The KL is estimated from these answers. The surprise is -log pi_ref(y|x) per token: low while
+    they still look like names.
     """
     rng = random.Random(seed)
     golds, kls, names = [], [], []
@@ -948,8 +941,8 @@ def lead(a: Verdict, b: Verdict) -> float:
 
 def frontier(verdicts: dict[str, Verdict]) -> None:
     """The paper's figure 2 (left) in text: gold score upwards, KL to the right."""
-    top, low = (f(v.gold for v in verdicts.values()) for f in (max, min))
-    far = max(v.kl for v in verdicts.values())
+    golds = [v.gold for v in verdicts.values()]
+    top, low, far = max(golds), min(golds), max(v.kl for v in verdicts.values()) or 1.0
     grid = [[" "] * 61 for _ in range(9)]
     for mark, v in zip("RCabcdefgh", verdicts.values()):
         grid[round(8 * (top - v.gold) / (top - low or 1))][round(60 * max(v.kl, 0) / far)] = mark
@@ -961,6 +954,7 @@ def frontier(verdicts: dict[str, Verdict]) -> None:
 
 
 def experiment(seed: int, names: str | None, pairs: str | None) -> int:
+    """names and pairs are the paths of the user's files, if any."""
     rng = random.Random(seed)
     learnt, held = split(read_names(names), rng)
     alphabet = alphabet_of(learnt + held)
@@ -977,54 +971,48 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     print(f"\npretraining, {PRETRAIN_STEPS} steps: loss a token, in nats")
     print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
 
-    # Comparisons, and what the reference makes of them, once.
-    texts = given or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
-    texts, unseen_texts = split(texts, rng, HELD_OUT)
-    taught, unseen = (
-        [prepare(text, reference, alphabet) for text in part] for part in (texts, unseen_texts)
-    )
+    # Make the comparisons, and hold some out.
+    compared = given or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
+    texts, unseen_texts = split(compared, rng, HELD_OUT)
+    chances = [1.0 if given else chance_of(text) for text in unseen_texts]
+    taught = [prepare(text, reference, alphabet) for text in texts]
+    unseen = [prepare(t, reference, alphabet, c) for t, c in zip(unseen_texts, chances)]
     print(f"\n{len(taught)} comparisons to learn, {len(unseen)} held out. Some of them:")
     for text in texts[:6]:
         better, worse = (text["prompt"] + text[key] for key in ("chosen", "rejected"))
         score = "" if given else f"flow {flow(better):5.2f} over {flow(worse):5.2f}"
         print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
-    ceiling = noise_ceiling(unseen_texts)
+    ceiling = sum(max(c, 1.0 - c) for c in chances) / len(chances)
     if not given:
-        print(f"  Who knows flow exactly would agree with {ceiling:.1%} of these noisy words.")
+        print(f"  Knowing flow exactly, one would agree with {ceiling:.1%} of those held out.")
 
     # Align: the control, and DPO at every beta, on the same comparisons in the same order.
     history: list[list[float]] = []
 
-    def align(label: str, policy: Model, learn: Callable[[], float], lr: float) -> Model:
-        steps = iter(range(STEPS))
+    def align(label: str, beta: float | None, lr: float) -> Model:
+        policy, steps = unfreeze(reference), iter(range(STEPS))
+        learn = preferences(policy, taught, beta, random.Random(seed))
 
-        def watched() -> float:  # ten looks at the held-out comparisons on the way
+        def watched() -> float:  # five looks at the held-out comparisons on the way
             step = next(steps)
-            if label == f"beta {BETA}" and step % max(1, STEPS // 10) == 0:
+            if beta == BETA and step % max(1, STEPS // 5) == 0:
                 history.append([step, *watch(policy, unseen, BETA)])
             return learn()
 
         train(label, watched, Adam(weights_of(policy)), STEPS, lr)
         return freeze(policy)
 
-    policies = {"reference": reference}
-    policy, order = unfreeze(reference), random.Random(seed)
-    learn = chosen_only(policy, taught, order)
-    policies["chosen only"] = align("chosen only", policy, learn, CHOSEN_LR)
-    for beta in BETAS:
-        policy, order = unfreeze(reference), random.Random(seed)
-        learn = preferences(policy, taught, beta, order)
-        policies[f"beta {beta}"] = align(f"beta {beta}", policy, learn, DPO_LR)
-    aligned, control = policies[f"beta {BETA}"], policies["chosen only"]
-    history.append([STEPS, *watch(aligned, unseen, BETA)])
+    policies = {"reference": reference, "chosen only": align("chosen only", None, CHOSEN_LR)}
+    policies |= {f"beta {beta}": align(f"beta {beta}", beta, DPO_LR) for beta in BETAS}
+    history.append([STEPS, *watch(policies[f"beta {BETA}"], unseen, BETA)])
 
     print(f"\nDPO at beta {BETA}, on the held-out comparisons")
     print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
     for step, loss, margin, right, chosen, rejected in history:
         print(f"  {step:5} {loss:7.3f} {margin:7.2f} {right:9.3f} {chosen:15.2f} {rejected:17.2f}")
     print("""  The loss sees only the difference of the last two columns, so both may fall:
-  the answers share letters, and what lowers the rejected one lowers the chosen
-  one too, in favour of answers that nobody has compared.""")
+  the two answers share letters, and what makes the rejected one less likely
+  tends to do the same to the chosen one, in favour of other answers.""")
 
     # Judge every policy by fresh answers to prompts from held-out names.
     prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
@@ -1033,7 +1021,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         for label, policy in policies.items()
     }
     print(f"\n{SAMPLES} fresh answers of each policy")
-    title = "" if given else "  gold flow +- s.e."
+    title = "" if given else "   gold flow +- s.e."
     print(f"  {'':11}{title}     KL  surprise  distinct")
     for label, v in verdicts.items():
         gold = "" if given else f"{v.gold:11.3f} +- {v.gold_se:.3f}"
@@ -1049,20 +1037,16 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         print(f"  {label:11} {' '.join(v.names[:9])}"[:79])
 
     _, loss, _, accuracy, *_ = history[-1]
-    accuracy_control = watch(control, unseen, BETA)[2]
-    if not given:
-        accuracy, accuracy_control = (
-            expected_accuracy(policy, unseen_texts, unseen) for policy in (aligned, control)
-        )
-    kls = [0.0] + [verdicts[f"beta {beta}"].kl for beta in sorted(BETAS, reverse=True)]
-    growth = min(b - a for a, b in zip(kls, kls[1:]))
+    accuracy_control = watch(policies["chosen only"], unseen, BETA)[2]
     best, start = verdicts[f"beta {BETA}"], verdicts["reference"]
+    kls = [start.kl, *(verdicts[f"beta {beta}"].kl for beta in sorted(BETAS, reverse=True))]
+    growth = min(b - a for a, b in zip(kls, kls[1:]))
     rise = best.surprise - start.surprise
     claims: list[tuple[str, float, str, float]] = [
         ("held-out loss; ln 2 = 0.693 before training", loss, "<=", 0.62),
         ("held-out accuracy above chosen-only's by", accuracy - accuracy_control, ">=", 0.02),
         ("KL rises with each smaller beta by", growth, ">=", 0.05),
-        ("surprise of the reference rises by, nats", rise, "<=", 0.3),
+        ("rise of the surprise, nats a token", rise, "<=", 0.3),
     ]
     if not given:
         claims += [

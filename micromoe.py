@@ -3,23 +3,25 @@
 A mixture of experts (MoE; Shazeer et al. 2017, arXiv:1701.06538; Switch Transformer, Fedus et al.
 2021, arXiv:2101.03961; Mixtral, Jiang et al. 2024, arXiv:2401.04088) replaces a transformer's MLP
 by many small ones, the experts, and a router that sends each token to a few of them. The model
-holds the parameters of all experts, and a token pays for those it meets.
+holds the parameters of all experts; a token costs only the few it is sent to.
 
-What runs: a tiny GPT learns to say names in ten secret codes. The MLP is the only difference
-between the models compared: a mixture of experts with a balance loss, one without, a dense MLP of
-the mixture's cost, and a dense MLP of its size.
+What runs: a tiny GPT learns to write names in ten secret codes, each a substitution of letters. The
+MLP is the only difference between the models compared: a mixture of experts with a balance loss,
+one without, a dense MLP of the mixture's cost, and a dense MLP of its size.
 
 What to look for: without the balance loss some experts starve; with it all work, and they divide
-the letters and the codes among themselves, though nobody told them to.
+the letters among themselves, though nobody told them to. What does not show at this size is a lower
+loss: the mixture does about as well as the dense MLP of its cost, and worse than that of its size.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
 
-Two kinds of numbers learn here. Router, attention and embeddings are made of Values. The experts
-are plain lists of floats, with gradients derived by hand; section 7 builds the bridge between them.
+Two kinds of numbers learn here. The experts, the bulk of a real mixture, are plain lists of floats
+with gradients derived by hand. All else, the router above all, is made of Values, the autograd
+scalars of section 4. Section 7 builds the bridge between the two.
 
 Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and microppo.py,
-but for mlp() in section 5: who has read them there goes from section 2 to sections 5 and 7.
+but for mlp() in section 5: who knows them reads section 2, mlp(), and sections 7 and 8.
 """
 
 from __future__ import annotations
@@ -44,17 +46,17 @@ from typing import Any, NamedTuple, NoReturn, Union
 
 N_EMBD = 16  # width d
 N_HEAD = 4  # attention heads, of 4 dimensions each
-N_LAYER = 1  # blocks; section 8 counts on one
-BLOCK_SIZE = 16  # context in tokens: a tag, and names of up to 14 letters
+N_LAYER = 1  # blocks
+BLOCK_SIZE = 16  # context in tokens: a tag, and names of up to 15 letters
 INIT_STD = 0.2  # standard deviation of the initial weights
-BATCH = 3  # texts a step
+BATCH = 5  # texts a step
 
 CODES = 10  # secret codes, each a permutation of the alphabet: 260 facts to know
 EXPERTS = 16  # in the layer: so many that, without the balance loss, some starve
 TOP_K = 2  # experts for each token
 EXPERT_WIDTH = 4  # hidden units of an expert
-BALANCE = 0.3  # weight of the balance loss
-STEPS = 500  # the same for every model
+BALANCE = 0.5  # weight of the balance loss
+STEPS = 240  # the same for every model
 LR = 0.02  # Adam's highest learning rate
 
 
@@ -159,7 +161,7 @@ def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple
 
 
 def alphabet_of(names: list[str]) -> list[str]:
-    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for the empty string."""
     return ["", *sorted(set("".join(names)))]
 
 
@@ -199,7 +201,7 @@ class Value:
         self.local_grads = local_grads
 
     # Each operation states its value, its operands and its local derivatives. With a plain number
-    # on the other side, the Value is the only child.
+    # on the other side, the Value is the only child. No script uses all of them.
 
     def __add__(self, other: Number) -> Value:
         if isinstance(other, Value):
@@ -226,7 +228,7 @@ class Value:
         e = math.exp(self.data)
         return Value(e, (self,), (e,))
 
-    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
         safe = max(self.data, 1e-12)
         return Value(math.log(safe), (self,), (1.0 / safe,))
 
@@ -234,7 +236,7 @@ class Value:
         t = math.tanh(self.data)
         return Value(t, (self,), (1.0 - t * t,))
 
-    def relu(self) -> Value:  # not positive, it is switched OFF: a constant, no path back
+    def relu(self) -> Value:  # what is not positive is switched OFF, see below
         return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
 
     def __neg__(self) -> Value:
@@ -261,7 +263,7 @@ class Value:
         Parameters have no children and need no visit.
         """
         seen: set[Value] = set()
-        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
         while stack:
             node = stack[-1]
@@ -275,7 +277,7 @@ class Value:
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:
+        for node in order:  # of an earlier call nothing is left, but in the parameters
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
@@ -288,7 +290,7 @@ class Value:
                 child.grad += local * grad
 
 
-OFF = Value(0.0)
+OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
 # derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
@@ -296,7 +298,10 @@ OFF = Value(0.0)
 
 
 def floats(xs: Vector) -> Sequence[float]:
-    """The plain numbers in xs, which are all Values or all floats."""
+    """The plain numbers of a vector: a new list for Values, xs itself for floats.
+
+    So with data = floats(xs), "data is xs" says that there is nothing to differentiate.
+    """
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
@@ -304,7 +309,8 @@ def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
     """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b) if b_data is None else b_data
+    a_data = floats(a)
+    b_data = floats(b) if b_data is None else b_data
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -322,10 +328,10 @@ def total(xs: Vector) -> Any:
 
 
 def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
-    """p_i = e^(z_i / t) / sum_j e^(z_j / t) at temperature t.
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
 
-    The largest z is taken out of the exponentials first, so that none overflows. The derivative of
-    p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
+    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
+    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
     """
     data = floats(logits)
     top = max(data)
@@ -343,12 +349,12 @@ def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
 def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
     """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
 
-    For each entry of the result the derivative with respect to v_i is p_i, and with respect to
-    score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
+    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
     """
     chances = softmax(floats(scores), t)
     means: list[Any] = []
-    for column in zip(*values):
+    for column in zip(*values):  # the same entry of every v_i
         data = floats(column)
         mean = sum(map(mul, chances, data))
         children: list[Value] = []
@@ -364,10 +370,9 @@ def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
 
 
 def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(logits)[target], in nats.
+    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
 
-    Equal to log(sum_j e^z_j) - z_target, with the largest z taken out as above. Its derivative is
-    softmax(z)_j, minus 1 at the target.
+    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
     """
     data = floats(logits)
     top = max(data)
@@ -387,25 +392,26 @@ def relu(x: Any) -> Any:
 # 5. MODEL  (shared, but for the marked lines)
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
-# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. A model is a dict of named matrices, and a matrix a list
+# of rows, of floats or of Values.
+
+
+def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
+    """Random floats, drawn from N(0, INIT_STD^2)."""
+    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
-
-    def matrix(rows: int, columns: int) -> Matrix:
-        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
+    """A new model, in floats."""
     d = N_EMBD
-    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
     for layer in range(N_LAYER):
         for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = matrix(d, d)
-        model[f"{layer}.w1"] = matrix(4 * d, d)
-        model[f"{layer}.w2"] = matrix(d, 4 * d)
-    model["lm_head"] = matrix(vocabulary, d)
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
     return model
 
 
@@ -427,13 +433,14 @@ def weights_of(model: Model) -> list[Any]:
 def linear(weights: Matrix, x: Vector) -> list[Any]:
     """W x, shapes (n, m) and (m,) to (n,).
 
-    What relu() has switched off is left out, with its column of W: it adds nothing to W x, and
-    nothing is learned from it. In the MLP of a trained model that is most of x.
+    What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
+    of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
+    trained model that is most of x.
     """
     if len(weights[0]) != len(x):
         raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
     on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):
+    if 0 < sum(on) < len(x):  # with all of them off, let them stay: dot() wants an entry
         x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
     x_data = floats(x)
     if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
@@ -473,8 +480,8 @@ def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
     if f"{layer}.router" in model:
         chances = softmax(project(model, f"{layer}.router", x))
         chosen, weights = top_k(chances)
-        model["routes"].append((chances, chosen))
-        outputs = [ask(model[f"{layer}.experts"][i], x) for i in chosen]
+        model["routes"].append((chances, chosen))  # a log, for the balance loss
+        outputs = [ask(model[f"{layer}.experts"][i], x) for i in chosen]  # expert_i(x)
         return [dot(weights, column) for column in zip(*outputs)]
     hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
     return project(model, f"{layer}.w2", hidden)
@@ -492,8 +499,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
-    equation 1 of Vaswani et al. 2017.
+    That makes attention causal: no later key exists yet.
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -506,6 +512,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
         heads: list[Any] = []
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
+            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
             scores = [dot(query[part], key[part]) for key in keys]
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
@@ -582,7 +589,7 @@ def train(
     """Minimize: learn() adds up the gradients of one batch and returns its loss.
 
     The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
-    to zero. Returns the loss of every step.
+    towards zero. Returns the loss of every step.
     """
     losses = []
     start = time.perf_counter()
@@ -649,8 +656,8 @@ def blocks(marks: str, ascii_marks: str) -> str:
 def sparkline(values: Sequence[float], width: int = 50) -> str:
     """A curve in one line of text: high marks for high values."""
     width = min(width, len(values))
-    edges = [len(values) * i // width for i in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    cuts = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:])]
     low, high = min(means), max(means)
     marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
     return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
@@ -703,8 +710,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 # For a token's vector x (Shazeer et al. 2017; Mixtral, section 2.1):
 #
 #     p = softmax(W_router x)                       the router's chances, one for each expert
-#     y = sum_i w_i expert_i(x)                     over the TOP_K experts of the highest p
-#     w_i = p_i / (sum of p over those chosen)      the same as the softmax over their logits
+#     w_i = p_i / (sum of p over those chosen)      for the TOP_K experts of the highest p
+#     y = sum_i w_i expert_i(x)                     over those chosen
 #
 # The choice itself has no derivative. The router learns through the weights w_i: an expert that
 # helps more than its fellow gets a larger share. (With TOP_K = 1, w would be 1 and teach nothing;
@@ -713,17 +720,14 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 
 
 def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
-    """The TOP_K highest entries: (their indices, highest first, and their renormalized weights).
-
-    Of equal entries the one with the lower index comes first.
-    """
+    """(indices of the TOP_K highest chances, highest first; their renormalized weights)."""
     numbers = floats(chances)
-    chosen = sorted(range(len(numbers)), key=lambda i: (-numbers[i], i))[:TOP_K]
+    chosen = sorted(range(len(numbers)), key=lambda i: -numbers[i])[:TOP_K]
     norm = total([chances[i] for i in chosen])
     return chosen, [chances[i] / norm for i in chosen]
 
 
-# 7a. THE EXPERTS, in floats. g, dh and da stand for dL/dy, dL/dh and dL/da, by the chain rule:
+# 7a. THE EXPERTS, in floats. With g = dL/dy, dh = dL/dh and da = dL/da the chain rule gives:
 #
 #     forward     a = W1 x          h = relu(a)           y = W2 h
 #     backward    dh = W2^T g       da_j = dh_j if h_j > 0, else 0
@@ -740,10 +744,8 @@ class Expert(NamedTuple):
 
 
 def new_expert(rng: random.Random) -> Expert:
-    d, width = N_EMBD, EXPERT_WIDTH
-    w1 = [[rng.gauss(0.0, INIT_STD) for _ in range(d)] for _ in range(width)]
-    w2 = [[rng.gauss(0.0, INIT_STD) for _ in range(width)] for _ in range(d)]
-    return Expert(w1, w2, [[0.0] * d for _ in w1], [[0.0] * width for _ in w2])
+    w1, w2 = new_matrix(EXPERT_WIDTH, N_EMBD, rng), new_matrix(N_EMBD, EXPERT_WIDTH, rng)
+    return Expert(w1, w2, [[0.0] * len(row) for row in w1], [[0.0] * len(row) for row in w2])
 
 
 def expert_forward(expert: Expert, x: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -757,21 +759,23 @@ def expert_backward(
 ) -> list[float]:
     """Add dL/dW1 and dL/dW2 to the expert's gradients, and return dL/dx."""
     da = [dot(g, column) if h_j > 0 else 0.0 for h_j, column in zip(h, zip(*expert.w2))]
-    for slopes, row_grads, inputs in ((g, expert.w2_grad, h), (da, expert.w1_grad, x)):
-        for slope, row in zip(slopes, row_grads):  # += g h^T, then da x^T
-            row[:] = [old + slope * value for old, value in zip(row, inputs)]
+    for g_i, row in zip(g, expert.w2_grad):  # += g h^T
+        row[:] = [old + g_i * h_j for old, h_j in zip(row, h)]
+    for da_j, row in zip(da, expert.w1_grad):  # += da x^T
+        row[:] = [old + da_j * x_i for old, x_i in zip(row, x)]
     return [dot(da, column) for column in zip(*expert.w1)]
 
 
 # 7b. THE BRIDGE between floats and Values: how a gradient written by hand takes part in autograd,
-# as in torch.autograd.Function. A question to an expert becomes a node below its d outputs:
+# as in torch.autograd.Function. Each call of an expert is a node between its input and its outputs:
 #
-#     x_1 .. x_d  <--children--  Bridge  <--child--  y_1 .. y_d  <-- the rest of the graph
+#     x_1 .. x_d  <--  Bridge  <--  y_1 .. y_d  <--  the rest of the graph
 #
-# backward() visits a node after all that was computed from it. So when it comes to the Bridge, all
-# dL/dy_j are known; the expert's backward pass turns them into dL/dx_i, and they join what x_i gets
-# on its other paths, the router and the residual stream. Nothing is approximated, nothing computed
-# twice: the gradients are those that the expert would have if it were made of Values.
+# expert_backward() needs all dL/dy_j at once, but a node holds one gradient only. So each y_j
+# leaves its own in a slot of the Bridge's inbox. backward() visits a node after all that was
+# computed from it, the Bridge after every y_j: then push() turns the inbox into dL/dx_i, added to
+# what x_i gets from the router and from the other experts. The gradients are exact, those that
+# the expert would have if it were made of Values.
 
 
 class Bridge(Value):
@@ -782,13 +786,14 @@ class Bridge(Value):
     def __init__(self, expert: Expert, x: Sequence[Value], hidden: list[float]):
         super().__init__(0.0, x)
         self.expert, self.hidden = expert, hidden
-        self.inbox = [Value(0.0) for _ in x]  # where y_j leaves dL/dy_j
+        self.inbox = [Value(0.0) for _ in expert.w2]  # one slot for each y_j
 
     def push(self) -> None:
         g = [slot.grad for slot in self.inbox]
         x_grads = expert_backward(self.expert, floats(self.children), self.hidden, g)
-        for x, x_grad, slot in zip(self.children, x_grads, self.inbox):
+        for x, x_grad in zip(self.children, x_grads):
             x.grad += x_grad
+        for slot in self.inbox:
             slot.grad = 0.0
 
 
@@ -804,24 +809,20 @@ def ask(expert: Expert, x: Vector) -> list[Any]:
 
 # 7c. THE BALANCE LOSS (Switch Transformer, equation 4). A router that happens to favour an expert
 # trains it more, and so favours it more: the rich get richer. Over the tokens of a batch, let f_i
-# be the share of all choices that fell on expert i, and P_i its mean chance:
+# be the share of all choices that fell on expert i, P_i its mean chance, and E = EXPERTS:
 #
-#     loss = E sum_i f_i P_i      with E = EXPERTS: 1 if all are equal, and E / TOP_K if the same
-#                                   TOP_K experts take every token
+#     B = E sum_i f_i P_i         training minimizes the cross-entropy + BALANCE B
 #
-# f_i is a count without a derivative. P_i is made of Values, and its gradient is E f_i: whoever is
-# chosen much is pushed down, in proportion.
+# B is 1 if all f_i are equal, and E / TOP_K if TOP_K experts have all choices and all chances. f_i
+# is a count, without a derivative; dB/dP_i is E f_i: the more often chosen, the harder pushed down.
 
 Routes = list[tuple[Vector, list[int]]]  # for each token: (chances, indices of experts chosen)
 
 
 def choice_shares(routes: Routes) -> list[float]:
     """f_i: the share of each expert in all choices; sums to 1."""
-    counts = [0] * len(routes[0][0])
-    for _, chosen in routes:
-        for i in chosen:
-            counts[i] += 1
-    return [count / sum(counts) for count in counts]
+    counts = Counter(i for _, chosen in routes for i in chosen)
+    return [counts[i] / counts.total() for i in range(len(routes[0][0]))]
 
 
 def balance_loss(routes: Routes) -> Any:
@@ -832,20 +833,16 @@ def balance_loss(routes: Routes) -> Any:
 
 
 def new_model(vocabulary: int, width: int, rng: random.Random) -> tuple[Model, list[Expert]]:
-    """(a GPT of Values with dense MLPs of that width, no experts), or, for width 0, (a GPT of
-    Values with routers, the experts of all layers)."""
-    model, experts = init_model(vocabulary, rng), []  # its own MLP makes way for another
-
-    def matrix(rows: int, columns: int) -> Matrix:
-        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
+    """(a GPT of Values, its experts). Width 0 means a mixture; any other is that of a dense MLP,
+    and there are no experts."""
+    model, experts = init_model(vocabulary, rng), []
     for layer in range(N_LAYER):
-        del model[f"{layer}.w1"], model[f"{layer}.w2"]
+        del model[f"{layer}.w1"], model[f"{layer}.w2"]  # this MLP makes way for another
         if width:
-            model[f"{layer}.w1"] = matrix(width, N_EMBD)
-            model[f"{layer}.w2"] = matrix(N_EMBD, width)
+            model[f"{layer}.w1"] = new_matrix(width, N_EMBD, rng)
+            model[f"{layer}.w2"] = new_matrix(N_EMBD, width, rng)
         else:
-            model[f"{layer}.router"] = matrix(EXPERTS, N_EMBD)
+            model[f"{layer}.router"] = new_matrix(EXPERTS, N_EMBD, rng)
             experts += [new_expert(rng) for _ in range(EXPERTS)]
     return unfreeze(model), experts
 
@@ -858,18 +855,14 @@ def attach(model: Model, experts: list[Expert]) -> dict[str, Any]:
 
 def arrays_of(experts: list[Expert]) -> list[tuple[list[float], list[float]]]:
     """All rows of the experts, each with its gradient, as Adam takes them."""
-    return [
-        pair
-        for expert in experts
-        for pair in (*zip(expert.w1, expert.w1_grad), *zip(expert.w2, expert.w2_grad))
-    ]
+    return [pair for e in experts for pair in zip(e.w1 + e.w2, e.w1_grad + e.w2_grad)]
 
 
 # ==================================================================================================
 # 8. EXPERIMENT
 # ==================================================================================================
-# The task: the model reads a tag, which names a code, and a name, and says each letter in that code
-# as it reads it. Attention brings the tag to every letter. What the letter is in the code, one of
+# The task: read a tag (A to J, one for each code), then a name, and predict for each letter what it
+# is in that code. Attention brings the tag to every letter. What the letter is in the code, one of
 # 260 facts, is for the MLP to know: here the number of its parameters matters.
 
 
@@ -883,12 +876,13 @@ class Task(NamedTuple):
 
 
 def new_task(names: list[str], rng: random.Random) -> Task:
-    learnt, held = split(names, rng)
+    names_learnt, names_held = split(names, rng)
     _, *letters = alphabet_of(names)
     tags = [chr(ord("A") + i) for i in range(CODES)]  # names are in lower case
     codes = {tag: dict(zip(letters, rng.sample(letters, len(letters)))) for tag in tags}
-    texts, unseen = ([(tag, name) for name in part for tag in tags] for part in (learnt, held))
-    return Task(["", *letters, *tags], codes, texts, rng.sample(unseen, min(200, len(unseen))))
+    learnt = [(tag, name) for name in names_learnt for tag in tags]
+    unseen = [(tag, name) for name in names_held for tag in tags]
+    return Task(["", *letters, *tags], codes, learnt, rng.sample(unseen, min(200, len(unseen))))
 
 
 def code_logits(model: Model, task: Task, tag: str, name: str) -> list[Any]:
@@ -910,11 +904,11 @@ class Result(NamedTuple):
 
     model: Model  # frozen, with its experts
     parameters: int
-    active: int  # of them, those that a token meets
+    active: int  # of them, all but the experts not chosen
     work: int  # multiply-adds of the MLP for a token, router included
     losses: list[float]  # of each held-out text: the mean over its letters
     curve: list[float]
-    shares: list[list[float]]  # f_i on 100 of the held-out texts, at eleven moments
+    shares: list[list[float]]  # f_i on 50 held-out texts, at ten moments; on all, at the end
     balances: list[float]  # the balance loss there
     choices: list[tuple[str, str, int]]  # (letter, tag, expert), at the end
 
@@ -924,18 +918,19 @@ def fit(task: Task, label: str, width: int, weight: float, seed: int) -> Result:
     weight of the balance loss. Every model sees the same texts in the same order."""
     model, experts = new_model(len(task.alphabet), width, random.Random(seed))
     values, arrays = weights_of(model), arrays_of(experts)
-    order, shares, balances, moments = random.Random(seed), [], [], iter(range(STEPS))
+    optimizer, order = Adam(values, arrays), random.Random(seed)
+    shares, balances = [], []
 
-    def look() -> None:  # at the routes of the held-out texts
-        whole = attach(freeze(model), experts)
-        for text in task.unseen[:100]:
-            code_logits(whole, task, *text)
-        shares.append(choice_shares(whole["routes"]))
-        balances.append(balance_loss(whole["routes"]))
+    def note(routes: Routes) -> None:
+        shares.append(choice_shares(routes))
+        balances.append(balance_loss(routes))
 
     def learn() -> float:
-        if experts and next(moments) % max(1, STEPS // 10) == 0:
-            look()
+        if experts and optimizer.t % max(1, STEPS // 10) == 0:
+            whole = attach(freeze(model), experts)
+            for text in task.unseen[:50]:
+                code_logits(whole, task, *text)
+            note(whole["routes"])
         whole = attach(model, experts)
         texts = order.choices(task.learnt, k=BATCH)
         losses = [loss for text in texts for loss in code_losses(whole, task, *text)]
@@ -944,16 +939,15 @@ def fit(task: Task, label: str, width: int, weight: float, seed: int) -> Result:
         goal.backward()
         return loss.data
 
-    curve = train(label, learn, Adam(values, arrays), STEPS, LR)
-    if experts:
-        look()
+    curve = train(label, learn, optimizer, STEPS, LR)
     whole, losses, choices = attach(freeze(model), experts), [], []
     for tag, name in task.unseen:
-        whole["routes"].clear()
         some = code_losses(whole, task, tag, name)
         losses.append(sum(some) / len(some))
-        for letter, (_, chosen) in zip(name, whole["routes"][1:]):  # the first is the tag's
+        for letter, (_, chosen) in zip(name, whole["routes"][-len(name) :]):
             choices += [(letter, tag, expert) for expert in chosen]
+    if experts:
+        note(whole["routes"])
     in_experts = sum(len(row) for row, _ in arrays)
     met = in_experts * TOP_K // EXPERTS
     work = N_LAYER * 2 * N_EMBD * width if width else N_LAYER * N_EMBD * EXPERTS + met
@@ -970,7 +964,7 @@ def standard_error(xs: Sequence[float]) -> float:
 
 
 def information(pairs: Sequence[tuple[Any, int]]) -> float:
-    """Mutual information: sum p(a, b) log(p(a, b) / p(a) p(b)) over the pairs, in nats."""
+    """Mutual information: sum p(a, b) log(p(a, b) / (p(a) p(b))) over the pairs, in nats."""
     n, both = len(pairs), Counter(pairs)
     ones, others = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     return sum(c / n * math.log(c * n / (ones[a] * others[b])) for (a, b), c in both.items())
@@ -984,10 +978,7 @@ def shade(shares: Sequence[float]) -> str:
 
 def experiment(seed: int, names: str | None) -> int:
     rng = random.Random(seed)
-    usable = [name for name in read_names(names) if len(name) < BLOCK_SIZE - 1]  # and a tag
-    if len(usable) < 20:
-        fail(f"{names}: too few names of at most {BLOCK_SIZE - 2} letters; give 20 or more")
-    task = new_task(usable, rng)
+    task = new_task(read_names(names), rng)
     print(f"micromoe, seed {seed}")
     print(f"texts: {len(task.learnt)} to learn, {len(task.unseen)} held out, in {CODES} codes:")
     for tag, name in task.unseen[:3]:
@@ -1016,7 +1007,7 @@ def experiment(seed: int, names: str | None) -> int:
             dead = sum(share < 0.1 * fair for share in used)
             print(f"   {min(used):5.1%} .. {max(used):5.1%} {dead:4}", end="")
         print()
-    print(f"""  active  parameters that a token meets
+    print(f"""  active  parameters but for those of the experts not chosen
   work    multiply-adds of the MLP for a token, router included
   loss    on held-out texts, nats a letter
   used    shares of the choices; a fair share is {fair:.2%}, dead is below its tenth""")
@@ -1039,15 +1030,15 @@ def experiment(seed: int, names: str | None) -> int:
             for counter in (letters, tags)
         ]
         print(f"  expert {i + 1:2}   letters {top[0]:23}  codes {top[1]}")
-    print("\nletters (down) to experts (across), dark from half of a letter's choices on")
+    print("\nfrequent letters (down) to experts (across), darkest if a letter always goes there")
     print("     " + "".join(f"{i + 1:3}" for i in range(EXPERTS)))
     for letter, count in sorted(Counter(x for x, _, _ in moe.choices).most_common(16)):
         cells = Counter(expert for x, _, expert in moe.choices if x == letter)
-        print(f"  {letter}   " + "".join(3 * shade([2 * cells[i] / count]) for i in range(EXPERTS)))
+        row = [TOP_K * cells[i] / count for i in range(EXPERTS)]
+        print(f"  {letter}   " + "".join(3 * shade([share]) for share in row))
 
     print("\nthe mixture at work on held-out texts, wrong letters in brackets")
     for tag, name in task.unseen[:4]:
-        moe.model["routes"].clear()
         said = ""
         for letter, logits in zip(name, code_logits(moe.model, task, tag, name)):
             answer = task.alphabet[logits.index(max(logits))]

@@ -5,26 +5,33 @@ al. 2022, arXiv:2203.02155) trains a reward model on comparisons, and then a pol
 model by proximal policy optimization (PPO, Schulman et al. 2017, arXiv:1707.06347). A critic
 predicts the reward while a text is being written; a KL penalty keeps the policy near its start.
 
+The words: the language model is the policy pi, a prefix of a text the state, the next token the
+action, a written answer a rollout. pi_ref, the reference, is the policy as it was before. The KL is
+the mean of log pi(answer) - log pi_ref(answer) over the policy's own answers, in nats: how far the
+policy has drifted.
+
 What runs: a tiny GPT learns given names. A simulated annotator with a taste for names that flow
 compares pairs of its completions. A reward model learns the comparisons, a critic learns to foresee
 the reward, and PPO trains the policy twice: with the KL penalty, and without.
 
-What to look for: the two runs side by side. Without the penalty the reward model is happier than
-ever, and the names are names no more.
+What to look for: the two runs side by side. Without the penalty the reward model's score is higher,
+and the policy writes the same few letters over and over.
 
 Use it when new answers are to be judged while learning: by a reward model, a program, a person. Use
 DPO (microdpo.py) when comparisons are all there is: it is simpler and steadier.
 
-Two kinds of numbers learn here. The policy is made of Values. The reward model and the critic are
-plain lists of floats, with gradients derived by hand.
+Two kinds of numbers learn here. The policy is made of Values, the autograd scalars of section 4.
+The reward model and the critic are small enough to derive their gradients by hand: plain lists of
+floats, and much faster.
 
 Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and micromoe.py,
-but for marked lines (here clip() in section 4): who has read them there goes from section 2 to 7.
+but for marked lines (here clip() in section 4): if you know them, go from section 2 to section 7.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import gc
 import math
 import os
@@ -32,6 +39,7 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import mul
@@ -46,33 +54,33 @@ N_HEAD = 2  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # standard deviation of the initial weights
-BATCH = 2  # names a step of pretraining
+BATCH = 2  # names per step of pretraining
 
 PRETRAIN_STEPS = 400  # the loss has flattened by then
-PRETRAIN_LR = 0.02  # Adam's highest learning rate, as REWARD_LR below
+PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as REWARD_LR and CRITIC_LR below
 
 PAIRS = 1250  # comparisons that the annotator makes
-HELD_OUT = 0.2  # share of them (200 at most) and of the critic's rollouts, not trained on
-TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow(), its taste in section 7
+HELD_OUT = 0.16  # share of them, and of the critic's first rollouts, that nothing is trained on
+TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in section 7
 
 HIDDEN = 8  # width of the reward model, and of the critic
 REWARD_STEPS = 800  # updates of the reward model
-REWARD_BATCH = 8  # comparisons an update
+REWARD_BATCH = 8  # comparisons per update
 REWARD_LR = 0.05
 CRITIC_ROLLOUTS = 400  # answers of the reference that the critic learns from before the loop
 CRITIC_STEPS = 300  # updates of the critic before the loop
-CRITIC_LR = 0.02  # the highest before the loop, constant in it
+CRITIC_LR = 0.02  # the constant rate in the loop, too
 
-ITERATIONS = 44  # rounds of PPO: first write answers, then learn from them
-ROLLOUTS = 16  # answers a round
+ITERATIONS = 24  # rounds of PPO: first write answers, then learn from them
+ROLLOUTS = 16  # answers per round
 EPOCHS = 4  # times that each answer is learnt from
-MINIBATCH = 8  # answers an update
-POLICY_LR = 0.004  # of Adam, constant in the loop
-KL_COEF = 0.2  # reward, in standard deviations of the score, lost for each nat of drift
-CLIP = 0.2  # how far a probability ratio may move before its gradient is cut
-VALUE_CLIP = 0.2  # the same for the critic's change of mind
-GAMMA = 0.99  # discount a token
-LAMBDA = 0.95  # generalized advantage estimation, from one-step (0) to whole-return (1)
+MINIBATCH = 8  # answers per update
+POLICY_LR = 0.005  # constant in the loop
+KL_COEF = 0.2  # reward lost per nat of KL; rewards are in standard deviations of the score
+CLIP = 0.2  # how far a probability ratio may move from 1 before its gradient is cut
+VALUE_CLIP = 0.2  # how far the critic's value may move in a round before its gradient is cut
+GAMMA = 0.99  # discount per token
+LAMBDA = 0.95  # of gae(): 0 trusts the critic after one token, 1 waits for the whole answer
 
 SAMPLES = 300  # fresh names from each policy when it is judged
 
@@ -178,7 +186,7 @@ def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple
 
 
 def alphabet_of(names: list[str]) -> list[str]:
-    """The vocabulary: token t stands for the letter alphabet[t], EDGE for no letter."""
+    """The vocabulary: token t stands for the letter alphabet[t], EDGE for the empty string."""
     return ["", *sorted(set("".join(names)))]
 
 
@@ -218,7 +226,7 @@ class Value:
         self.local_grads = local_grads
 
     # Each operation states its value, its operands and its local derivatives. With a plain number
-    # on the other side, the Value is the only child.
+    # on the other side, the Value is the only child. No script uses all of them.
 
     def __add__(self, other: Number) -> Value:
         if isinstance(other, Value):
@@ -245,7 +253,7 @@ class Value:
         e = math.exp(self.data)
         return Value(e, (self,), (e,))
 
-    def log(self) -> Value:  # a probability that underflowed to 0 counts as 1e-12
+    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
         safe = max(self.data, 1e-12)
         return Value(math.log(safe), (self,), (1.0 / safe,))
 
@@ -253,7 +261,7 @@ class Value:
         t = math.tanh(self.data)
         return Value(t, (self,), (1.0 - t * t,))
 
-    def relu(self) -> Value:  # not positive, it is switched OFF: a constant, no path back
+    def relu(self) -> Value:  # what is not positive is switched OFF, see below
         return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
 
     # --- where the scripts differ: microppo.py alone needs clip() ---
@@ -290,7 +298,7 @@ class Value:
         Parameters have no children and need no visit.
         """
         seen: set[Value] = set()
-        order: dict[Value, None] = {}  # a dict is a set that keeps its order
+        order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
         while stack:
             node = stack[-1]
@@ -304,7 +312,7 @@ class Value:
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:
+        for node in order:  # of an earlier call nothing is left, but in the parameters
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
@@ -317,7 +325,7 @@ class Value:
                 child.grad += local * grad
 
 
-OFF = Value(0.0)
+OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
 # derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
@@ -325,7 +333,10 @@ OFF = Value(0.0)
 
 
 def floats(xs: Vector) -> Sequence[float]:
-    """The plain numbers in xs, which are all Values or all floats."""
+    """The plain numbers of a vector: a new list for Values, xs itself for floats.
+
+    So with data = floats(xs), "data is xs" says that there is nothing to differentiate.
+    """
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
@@ -333,7 +344,8 @@ def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
     """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b) if b_data is None else b_data
+    a_data = floats(a)
+    b_data = floats(b) if b_data is None else b_data
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -351,10 +363,10 @@ def total(xs: Vector) -> Any:
 
 
 def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
-    """p_i = e^(z_i / t) / sum_j e^(z_j / t) at temperature t.
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
 
-    The largest z is taken out of the exponentials first, so that none overflows. The derivative of
-    p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
+    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
+    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
     """
     data = floats(logits)
     top = max(data)
@@ -372,12 +384,12 @@ def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
 def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
     """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
 
-    For each entry of the result the derivative with respect to v_i is p_i, and with respect to
-    score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
+    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
     """
     chances = softmax(floats(scores), t)
     means: list[Any] = []
-    for column in zip(*values):
+    for column in zip(*values):  # the same entry of every v_i
         data = floats(column)
         mean = sum(map(mul, chances, data))
         children: list[Value] = []
@@ -393,10 +405,9 @@ def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
 
 
 def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(logits)[target], in nats.
+    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
 
-    Equal to log(sum_j e^z_j) - z_target, with the largest z taken out as above. Its derivative is
-    softmax(z)_j, minus 1 at the target.
+    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
     """
     data = floats(logits)
     top = max(data)
@@ -416,25 +427,26 @@ def relu(x: Any) -> Any:
 # 5. MODEL  (shared, but for the marked lines)
 # ==================================================================================================
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream; RMSNorm instead of LayerNorm, ReLU instead of GELU, no biases. A model is
-# a dict of named matrices, and a matrix a list of rows, of floats or of Values. As in microgpt, and
-# unlike in GPT-2, there is a norm after the embeddings and none before lm_head.
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. A model is a dict of named matrices, and a matrix a list
+# of rows, of floats or of Values.
+
+
+def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
+    """Random floats, drawn from N(0, INIT_STD^2)."""
+    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
 
 
 def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats: every weight drawn from N(0, INIT_STD^2)."""
-
-    def matrix(rows: int, columns: int) -> Matrix:
-        return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
+    """A new model, in floats."""
     d = N_EMBD
-    model = {"wte": matrix(vocabulary, d), "wpe": matrix(BLOCK_SIZE, d)}
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
     for layer in range(N_LAYER):
         for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = matrix(d, d)
-        model[f"{layer}.w1"] = matrix(4 * d, d)
-        model[f"{layer}.w2"] = matrix(d, 4 * d)
-    model["lm_head"] = matrix(vocabulary, d)
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
     return model
 
 
@@ -456,13 +468,14 @@ def weights_of(model: Model) -> list[Any]:
 def linear(weights: Matrix, x: Vector) -> list[Any]:
     """W x, shapes (n, m) and (m,) to (n,).
 
-    What relu() has switched off is left out, with its column of W: it adds nothing to W x, and
-    nothing is learned from it. In the MLP of a trained model that is most of x.
+    What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
+    of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
+    trained model that is most of x.
     """
     if len(weights[0]) != len(x):
         raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
     on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):
+    if 0 < sum(on) < len(x):  # with all of them off, let them stay: dot() wants an entry
         x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
     x_data = floats(x)
     if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
@@ -512,8 +525,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet. softmax(q k^T / sqrt(d_head)) v is
-    equation 1 of Vaswani et al. 2017.
+    That makes attention causal: no later key exists yet.
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -526,6 +538,7 @@ def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> A
         heads: list[Any] = []
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
+            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
             scores = [dot(query[part], key[part]) for key in keys]
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
@@ -602,7 +615,7 @@ def train(
     """Minimize: learn() adds up the gradients of one batch and returns its loss.
 
     The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
-    to zero. Returns the loss of every step.
+    towards zero. Returns the loss of every step.
     """
     losses = []
     start = time.perf_counter()
@@ -669,8 +682,8 @@ def blocks(marks: str, ascii_marks: str) -> str:
 def sparkline(values: Sequence[float], width: int = 50) -> str:
     """A curve in one line of text: high marks for high values."""
     width = min(width, len(values))
-    edges = [len(values) * i // width for i in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    cuts = [len(values) * i // width for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:])]
     low, high = min(means), max(means)
     marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
     return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
@@ -724,7 +737,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 # --- the preference task: the same text in microdpo.py and microppo.py ---
 # The model completes a name from its first letters. An annotator compares two completions, and
 # likes names that flow: vowels and consonants in turn, few hard stops. The algorithms see nothing
-# but the comparisons; flow() itself, the gold score, answers them and measures what came of it.
+# but the comparisons; flow(), the gold score, drives the annotator and, at the end, grades the
+# policy.
 
 
 def flow(name: str) -> float:
@@ -735,7 +749,7 @@ def flow(name: str) -> float:
 
 
 def first_wins(first: str, second: str) -> float:
-    """Bradley-Terry: P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second)))."""
+    """P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second))): Bradley and Terry."""
     return 1.0 / (1.0 + math.exp(-TASTE * (flow(first) - flow(second))))
 
 
@@ -747,10 +761,10 @@ def draw_prompt(names: list[str], rng: random.Random) -> str:
 def compare(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> dict[str, str]:
-    """The annotator's word on two different, finished completions of one prompt."""
+    """The annotator's choice between two different, finished completions of one prompt."""
     while True:
         prompt = draw_prompt(names, rng)
-        start = encode(prompt, alphabet)[:-1]
+        start = encode(prompt, alphabet)[:-1]  # without the EDGE at its end: the name goes on
         first, second = sample(model, start, rng), sample(model, start, rng)
         if first != second and first[-1] == second[-1] == EDGE:
             break
@@ -760,52 +774,48 @@ def compare(
     return {"prompt": prompt, "chosen": a, "rejected": b}
 
 
-def noise_ceiling(pairs: list[dict[str, str]]) -> float:
-    """The expected accuracy on these comparisons of one who knows flow() exactly."""
-    chances = [first_wins(p["prompt"] + p["chosen"], p["prompt"] + p["rejected"]) for p in pairs]
-    return sum(max(c, 1.0 - c) for c in chances) / len(pairs)
+def chance_of(text: dict[str, str]) -> float:
+    """P(the annotator, asked again, makes the same choice)."""
+    return first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
 
 
 # --- end of the preference task ---
 
 
-# The loop, round after round:
+# A round of the loop, and the function for each part:
 #
-#     policy --answers--> reward model --score--> reward ---.
-#       ^  '---answers--> reference --KL penalty---^        |
-#       |  '---prefixes-> critic ----values---> advantages (GAE)
-#       |                   ^                       |
-#       '----- clipped surrogate ------------------'     (EPOCHS times over each answer)
+#     write     the policy answers prompts                                      roll_out()
+#     reward    the score, less a penalty for leaving the reference             rewards_of()
+#     credit    how much better each token did than the critic expected         gae()
+#     learn     make good tokens likelier and bad ones less likely,             surrogate_loss()
+#               and the critic's expectations better; EPOCHS times              value_loss()
 #
 # 7a. THE REWARD MODEL: from comparisons to a score, in floats
 #
 # It reads a text y_0 .. y_n, both edges included, as its n pairs of neighbours:
 #
 #     h_t = tanh(left[y_t] + right[y_(t+1)] + bias)         HIDDEN numbers for each pair
-#     r   = out . mean_t h_t
+#     r   = out . mean_t h_t                                the score
 #
-# and is trained by the Bradley-Terry loss (Ouyang et al. 2022, equation 1) on a chosen text w and
-# a rejected text l:
-#
-#     L = -log sigmoid(r_w - r_l)         dL/dr_w = sigmoid(r_w - r_l) - 1 = -dL/dr_l
-#
-# From there by the chain rule, with g = dL/dr and a_t for the argument of tanh:
-#
-#     dL/d out_j = g mean_t h_tj          dL/d a_tj = g out_j (1 - h_tj^2) / n
-#
-# a_t is a plain sum, so its gradient goes unchanged to left[y_t], right[y_(t+1)] and bias. Weights
-# that learn by hand are kept beside their gradients, in a pair of float lists: an Array.
+# and is trained by the Bradley-Terry loss -log sigmoid(r_w - r_l) on a chosen text w and a rejected
+# text l. Weights that learn by hand are kept beside their gradients:
 
-Array = tuple[list[float], list[float]]  # (weights, gradients)
+
+class Array(NamedTuple):
+    w: list[float]  # weights
+    g: list[float]  # their gradients
+
+
 Net = dict[str, list[Array]]  # name to rows; net[name][row] is an Array
 
 
 def new_net(rows: dict[str, int], rng: random.Random) -> Net:
     """For each name that many arrays, of HIDDEN random weights and zero gradients each."""
-    return {
-        name: [([rng.gauss(0.0, 0.3) for _ in range(HIDDEN)], [0.0] * HIDDEN) for _ in range(n)]
-        for name, n in rows.items()
-    }
+
+    def array() -> Array:
+        return Array([rng.gauss(0.0, 0.3) for _ in range(HIDDEN)], [0.0] * HIDDEN)
+
+    return {name: [array() for _ in range(n)] for name, n in rows.items()}
 
 
 def arrays_of(net: Net) -> list[Array]:
@@ -818,9 +828,9 @@ def new_reward_model(vocabulary: int, rng: random.Random) -> Net:
 
 def features(net: Net, tokens: Sequence[int]) -> list[list[float]]:
     """h_t for each pair of neighbours, shape (len(tokens) - 1, HIDDEN)."""
-    left, right, (bias, _) = net["left"], net["right"], net["bias"][0]
+    left, right, bias = net["left"], net["right"], net["bias"][0]
     return [
-        [math.tanh(x + y + z) for x, y, z in zip(left[a][0], right[b][0], bias)]
+        [math.tanh(x + y + z) for x, y, z in zip(left[a].w, right[b].w, bias.w)]
         for a, b in zip(tokens, tokens[1:])
     ]
 
@@ -831,39 +841,48 @@ def mean_of(rows: Sequence[Sequence[float]]) -> list[float]:
 
 def reward(net: Net, tokens: Sequence[int]) -> float:
     """The score r of a text."""
-    return dot(net["out"][0][0], mean_of(features(net, tokens)))
+    return dot(net["out"][0].w, mean_of(features(net, tokens)))
 
 
-def reward_backward(net: Net, tokens: Sequence[int], g: float) -> None:
-    """Add g dr/dw to the gradient of every weight w."""
+def reward_backward(net: Net, tokens: Sequence[int], slope: float) -> None:
+    """Add slope dr/dw to the gradient of every weight w. By the chain rule, with u_t for the
+    argument of tanh:
+
+    dr/d out_j = mean_t h_tj         dr/d u_tj = out_j (1 - h_tj^2) / n
+
+    u_t is a plain sum, so its gradient goes unchanged to left[y_t], right[y_(t+1)] and bias.
+    """
     rows = features(net, tokens)
-    out, out_grad = net["out"][0]
-    bias_grad = net["bias"][0][1]
+    out, bias = net["out"][0], net["bias"][0]
     for j, mean in enumerate(mean_of(rows)):
-        out_grad[j] += g * mean
+        out.g[j] += slope * mean
     for a, b, h in zip(tokens, tokens[1:], rows):
-        left_grad, right_grad = net["left"][a][1], net["right"][b][1]
+        left, right = net["left"][a], net["right"][b]
         for j in range(HIDDEN):
-            slope = g * out[j] * (1.0 - h[j] * h[j]) / len(rows)
-            left_grad[j] += slope
-            right_grad[j] += slope
-            bias_grad[j] += slope
+            u = slope * out.w[j] * (1.0 - h[j] * h[j]) / len(rows)
+            left.g[j] += u
+            right.g[j] += u
+            bias.g[j] += u
 
 
 def comparisons(
     net: Net, pairs: list[tuple[list[int], list[int]]], rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean Bradley-Terry loss of REWARD_BATCH random comparisons, each
-    given as the tokens of the chosen text and those of the rejected one."""
+    """A learn() for train(): the mean of -log sigmoid(r_w - r_l) over REWARD_BATCH random
+    comparisons (Ouyang et al. 2022, equation 1), each in tokens: (chosen text, rejected text).
+
+    As sigmoid(a - b) = e^a / (e^a + e^b), it is the cross-entropy of the logits (r_w, r_l). Its
+    derivative is sigmoid(r_w - r_l) - 1 for r_w, and the opposite for r_l.
+    """
 
     def learn() -> float:
         loss = 0.0
         for chosen, rejected in rng.choices(pairs, k=REWARD_BATCH):
-            logits = [reward(net, chosen) - reward(net, rejected), 0.0]
-            loss += cross_entropy(logits, 0) / REWARD_BATCH  # -log sigmoid(margin)
-            g = (softmax(logits)[0] - 1.0) / REWARD_BATCH
-            reward_backward(net, chosen, g)
-            reward_backward(net, rejected, -g)
+            scores = [reward(net, chosen), reward(net, rejected)]
+            loss += cross_entropy(scores, 0) / REWARD_BATCH
+            slope = (softmax(scores)[0] - 1.0) / REWARD_BATCH
+            reward_backward(net, chosen, slope)
+            reward_backward(net, rejected, -slope)
         return loss
 
     return learn
@@ -871,31 +890,25 @@ def comparisons(
 
 # 7b. THE CRITIC: what reward is to be expected of an unfinished text?
 #
-# V is the baseline that an action is measured against, so the critic must not see the action, only
-# the prefix y_0 .. y_t before it. Its input is m, the reward model's mean feature over the prefix
-# (InstructGPT's critic starts as a copy of the reward model, which goes further); the last token
+# A token is good if what came of it is better than V, the critic's forecast before it. So V must
+# not see that token, only the prefix y_0 .. y_t before it. Its input is m, the reward model's mean
+# feature over the prefix (in Ouyang et al. it starts as a copy of the reward model); the last token
 # chooses a row of last, and its position t one of place:
 #
 #     z = tanh(mix m + last[y_t] + place[t])              V = out . z + shift
-#
-# With g = dL/dV, and a for the argument of tanh:
-#
-#     dL/d out_j = g z_j       dL/d shift = g       dL/d a_j = g out_j (1 - z_j^2)
-#
-# which goes unchanged to last[y_t] and place[t], and times m_i to mix_ji.
 
 
 class State(NamedTuple):
     """All that the critic may see of a prefix."""
 
-    mean: list[float]  # the reward model's mean feature; zeros while there is no pair yet
+    mean: list[float]  # m; zeros while there is no pair yet
     last: int  # y_t
     place: int  # t
 
 
 def new_critic(vocabulary: int, rng: random.Random) -> Net:
     rows = {"mix": HIDDEN, "last": vocabulary, "place": BLOCK_SIZE, "out": 1}
-    return {**new_net(rows, rng), "shift": [([0.0], [0.0])]}
+    return {**new_net(rows, rng), "shift": [Array([0.0], [0.0])]}
 
 
 def states_of(reward_model: Net, prompt: Sequence[int], answer: Sequence[int]) -> list[State]:
@@ -903,54 +916,61 @@ def states_of(reward_model: Net, prompt: Sequence[int], answer: Sequence[int]) -
     tokens = [*prompt, *answer]
     rows = features(reward_model, tokens)
     return [
-        State(mean_of(rows[:t]) if t else [0.0] * HIDDEN, tokens[t], t)
+        State(mean_of(rows[:t]) or [0.0] * HIDDEN, tokens[t], t)
         for t in range(len(prompt) - 1, len(tokens) - 1)
     ]
 
 
 def critic_features(net: Net, state: State) -> list[float]:
     """z, shape (HIDDEN,)."""
-    mixed = [dot(row, state.mean) for row, _ in net["mix"]]
-    last, place = net["last"][state.last][0], net["place"][state.place][0]
+    mixed = linear([row.w for row in net["mix"]], state.mean)
+    last, place = net["last"][state.last].w, net["place"][state.place].w
     return [math.tanh(x + y + z) for x, y, z in zip(mixed, last, place)]
 
 
 def value_of(net: Net, state: State) -> float:
     """V(prefix)."""
-    return dot(net["out"][0][0], critic_features(net, state)) + net["shift"][0][0][0]
+    return dot(net["out"][0].w, critic_features(net, state)) + net["shift"][0].w[0]
 
 
-def critic_backward(net: Net, state: State, g: float) -> None:
-    """Add g dV/dw to the gradient of every weight w."""
-    out, out_grad = net["out"][0]
-    last_grad, place_grad = net["last"][state.last][1], net["place"][state.place][1]
-    net["shift"][0][1][0] += g
-    for j, z in enumerate(critic_features(net, state)):
-        out_grad[j] += g * z
-        slope = g * out[j] * (1.0 - z * z)
-        last_grad[j] += slope
-        place_grad[j] += slope
-        mix_grad = net["mix"][j][1]
-        for i, m in enumerate(state.mean):
-            mix_grad[i] += slope * m
+def critic_backward(net: Net, state: State, slope: float) -> None:
+    """Add slope dV/dw to the gradient of every weight w. With u for the argument of tanh:
 
+    dV/d out_j = z_j       dV/d shift = 1       dV/d u_j = out_j (1 - z_j^2)
 
-def value_loss(value: float, old: float, target: float) -> tuple[float, float]:
-    """The clipped value loss, and its derivative with respect to value.
-
-    max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2, where R is the target, V_old the
-    value at rollout time and c VALUE_CLIP (Huang et al. 2024, arXiv:2403.17031). A critic that has
-    moved towards R by more than c gains nothing by moving on; one that has moved away is called
-    back.
+    The last goes unchanged to last[y_t] and place[t], and times m_i to mix_ji.
     """
-    clipped = min(max(value, old - VALUE_CLIP), old + VALUE_CLIP)
-    plain_loss, clipped_loss = (value - target) ** 2 / 2, (clipped - target) ** 2 / 2
-    if plain_loss >= clipped_loss:
-        return plain_loss, value - target
-    return clipped_loss, 0.0  # beyond the clip, its loss does not depend on value
+    out, last, place = net["out"][0], net["last"][state.last], net["place"][state.place]
+    net["shift"][0].g[0] += slope
+    for j, z in enumerate(critic_features(net, state)):
+        out.g[j] += slope * z
+        u = slope * out.w[j] * (1.0 - z * z)
+        last.g[j] += u
+        place.g[j] += u
+        mix = net["mix"][j]
+        for i, m in enumerate(state.mean):
+            mix.g[i] += u * m
 
 
-# 7c. ROLLOUTS: the policy writes, and everything about it is noted, in floats
+def forecasts(
+    net: Net, examples: list[list[tuple[State, float]]], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): half the mean squared error of V on the states of MINIBATCH random
+    answers, each given as its (state, what came of it). The critic learns before the loop, from
+    answers of the reference: an untrained one would mislead the first rounds."""
+
+    def learn() -> float:
+        batch = [example for answer in rng.choices(examples, k=MINIBATCH) for example in answer]
+        errors = [value_of(net, state) - target for state, target in batch]
+        for (state, _), error in zip(batch, errors):
+            critic_backward(net, state, error / len(batch))
+        return sum(error * error for error in errors) / (2 * len(batch))
+
+    return learn
+
+
+# 7c. ROLLOUTS: the policy writes, and everything about it is noted, in floats. From here on t
+# counts the tokens of the answer: y_t is chosen by the policy with probability pi(y_t).
 
 
 class Judges(NamedTuple):
@@ -964,13 +984,12 @@ class Judges(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """One answer. Each list has an entry for each of its tokens, the end token (if it came) too."""
+    """One answer. From answer on, each list has an entry for each of its tokens, EDGE included."""
 
     prompt: list[int]
     answer: list[int]
-    log_probs: list[float]  # log pi of each token, for the policy that wrote it
-    kl: list[float]  # log pi - log pi_ref of each token; its sum estimates the KL
-    entropy: list[float]  # of the distribution each token was drawn from
+    log_probs: list[float]  # log pi(y_t), for the policy that wrote it
+    kl: list[float]  # log pi(y_t) - log pi_ref(y_t); the sum estimates the KL
     states: list[State]
     values: list[float]
     score: float  # the reward model's, standardized: 0 for the reference's average answer
@@ -981,18 +1000,9 @@ def token_log_probs(model: Model, prompt: Sequence[int], answer: Sequence[int]) 
     return [-loss for loss in token_losses(model, [*prompt, *answer])[len(prompt) - 1 :]]
 
 
-def token_entropies(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
-    """-sum_i p_i log p_i of each choice, in nats."""
-    cache, entropies = new_cache(), []
-    for token in [*prompt, *answer][:-1]:
-        chances = softmax(gpt(model, token, cache))
-        entropies.append(-sum(p * math.log(max(p, 1e-300)) for p in chances))
-    return entropies[len(prompt) - 1 :]
-
-
 def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Random) -> Rollout:
-    """One answer of a policy of floats, drawn at temperature 1: the very distribution that the
-    log-probabilities belong to."""
+    """One answer of a policy of floats, drawn at temperature 1, so that log_probs belong to the
+    very distribution that it was drawn from."""
     answer = sample(policy, prompt, rng)
     log_probs = token_log_probs(policy, prompt, answer)
     reference = token_log_probs(judges.reference, prompt, answer)
@@ -1002,7 +1012,6 @@ def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Rando
         answer,
         log_probs,
         [p - q for p, q in zip(log_probs, reference)],
-        token_entropies(policy, prompt, answer),
         states,
         [value_of(judges.critic, state) for state in states],
         (reward(judges.reward_model, [*prompt, *answer]) - judges.mean) / judges.std,
@@ -1010,20 +1019,21 @@ def roll_out(policy: Model, judges: Judges, prompt: list[int], rng: random.Rando
 
 
 def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
-    """-kl_coef (log pi - log pi_ref) for every token, and the score for the last one on top
-    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). Nothing else is added: an answer that
-    fills the context without an end is scored as it stands."""
+    """-kl_coef (log pi - log pi_ref) for every token, and for the last one the score on top
+    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2), even if the answer has filled the context
+    and has no end. Nothing else is added."""
     rewards = [-kl_coef * kl for kl in rollout.kl]
     rewards[-1] += rollout.score
     return rewards
 
 
 def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float) -> list[float]:
-    """Generalized advantage estimation (Schulman et al. 2016, arXiv:1506.02438, equation 16).
+    """The advantage of each token: how much better things went after it than the critic expected
+    (generalized advantage estimation, Schulman et al. 2016, arXiv:1506.02438, equation 16).
 
     A_t = sum_k (gamma lam)^k delta_(t+k),  delta_t = r_t + gamma V_(t+1) - V_t,  V = 0 after the
-    end; computed from the last token backwards. From here on t counts the answer's tokens, and V_t
-    is the value before token t is chosen. A_t + V_t is what the critic should have said.
+    end; computed from the last token backwards. V_t is the value before token t is chosen, delta_t
+    the surprise at that token. A_t + V_t is what the critic should have said.
     """
     advantages, running, following = [], 0.0, 0.0
     for r, v in zip(reversed(rewards), reversed(values)):
@@ -1054,23 +1064,36 @@ def explained_variance(values: Sequence[float], targets: Sequence[float]) -> flo
 # 7d. PPO: learn from answers that an older policy wrote
 #
 # After the first update the policy is no longer pi_old, which wrote the answers. The ratio
-# rho_t = pi(y_t) / pi_old(y_t) corrects for that, and the clip forbids to trust it too far
-# (Schulman et al. 2017, equation 7):
+# rho_t = pi(y_t) / pi_old(y_t) corrects for that, as long as it is near 1, and the clip takes the
+# gain out of moving it further (Schulman et al. 2017, equation 7):
 #
 #     maximize  mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t)
 #
-# where c is CLIP. A good token (A > 0) earns nothing more once it is 1 + c times as likely as it
-# was, a bad one once it is 1 - c times; but what has gone the wrong way is always pulled back. In
-# a round's first minibatch pi is pi_old and every ratio is 1 (if not, a log-probability is wrong).
-# The clip has work to do from the second update on; with one update a round this would be plain
-# policy gradient.
+# where c is CLIP. A > 0 pushes rho up, but not beyond 1 + c, and A < 0 pushes it down, but not
+# below 1 - c; a rho that has gone the wrong way keeps its gradient. In a round's first minibatch pi
+# is pi_old and every ratio is 1 (if not, a log-probability is wrong). The clip has work to do from
+# the second update on; with one update per round this would be plain policy gradient.
 
 
 def surrogate_loss(log_prob: Value, old: float, advantage: float) -> Value:
-    """-min(rho A, clip(rho, 1 - c, 1 + c) A) for one token."""
+    """-min(rho A, clip(rho, 1 - c, 1 + c) A) for one token; old is its log pi_old."""
     ratio = (log_prob - old).exp()
     plain, clipped = ratio * advantage, ratio.clip(1.0 - CLIP, 1.0 + CLIP) * advantage
     return -(plain if plain.data <= clipped.data else clipped)
+
+
+def value_loss(value: float, old: float, target: float) -> tuple[float, float]:
+    """The critic's clipped loss, and its derivative with respect to value.
+
+    max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2, where R is the target, V_old the
+    value at rollout time and c VALUE_CLIP (Huang et al. 2024, arXiv:2403.17031): as above, there is
+    nothing to gain by moving towards R by more than c in one round.
+    """
+    clipped = min(max(value, old - VALUE_CLIP), old + VALUE_CLIP)
+    plain_loss, clipped_loss = (value - target) ** 2 / 2, (clipped - target) ** 2 / 2
+    if plain_loss >= clipped_loss:
+        return plain_loss, value - target
+    return clipped_loss, 0.0  # beyond the clip, its loss does not depend on value
 
 
 def learn_from(
@@ -1078,7 +1101,7 @@ def learn_from(
 ) -> tuple[float, float, list[float]]:
     """Add up the gradients of one minibatch of (rollout, its advantages, its value targets).
 
-    Returns (policy loss, value loss, all ratios); the losses are means a token.
+    Returns (policy loss, value loss, all ratios); the losses are means per token.
     """
     size = sum(len(rollout.answer) for rollout, _, _ in parts)
     policy_loss = critic_loss = 0.0
@@ -1089,8 +1112,8 @@ def learn_from(
         loss.backward()
         policy_loss += loss.data
         ratios += [math.exp(p.data - old) for p, old in zip(log_probs, rollout.log_probs)]
-        for state, old, goal in zip(rollout.states, rollout.values, target):
-            part, slope = value_loss(value_of(critic, state), old, goal)
+        for state, old_value, goal in zip(rollout.states, rollout.values, target):
+            part, slope = value_loss(value_of(critic, state), old_value, goal)
             critic_backward(critic, state, slope / size)
             critic_loss += part / size
     return policy_loss, critic_loss, ratios
@@ -1104,10 +1127,9 @@ def ppo(
     Returns the policy, frozen, and a report of every round. Prompts come from names.
     """
     rng, started, reports = random.Random(seed), time.perf_counter(), []
-    policy = unfreeze(judges.reference)
-    critic = {name: [(list(w), list(g)) for w, g in rows] for name, rows in judges.critic.items()}
-    judges = judges._replace(critic=critic)
-    actor_adam, critic_adam = Adam(weights_of(policy)), Adam(arrays=arrays_of(critic))
+    policy, critic = unfreeze(judges.reference), copy.deepcopy(judges.critic)
+    judges = judges._replace(critic=critic)  # roll_out() asks the critic that learns
+    policy_adam, critic_adam = Adam(weights_of(policy)), Adam(arrays=arrays_of(critic))
     for iteration in range(ITERATIONS):
         # Write. For the whole round, old is the policy that wrote the answers.
         old = freeze(policy)
@@ -1125,7 +1147,7 @@ def ppo(
                 mini = order[first : first + MINIBATCH]
                 parts = [(batch[i], advantages[i], targets[i]) for i in mini]
                 updates.append(learn_from(policy, critic, parts))
-                actor_adam.step(POLICY_LR)
+                policy_adam.step(POLICY_LR)
                 critic_adam.step(CRITIC_LR)
 
         ratios = [x for _, _, some in updates[1:] for x in some]
@@ -1136,7 +1158,7 @@ def ppo(
                 "proxy": sum(r.score for r in batch) / ROLLOUTS,
                 "gold": sum(map(flow, texts)) / ROLLOUTS,
                 "KL": sum(sum(r.kl) for r in batch) / ROLLOUTS,
-                "entr.": sum(sum(r.entropy) for r in batch) / len(values),
+                "entr.": -sum(sum(r.log_probs) for r in batch) / len(values),
                 "clip": sum(abs(x - 1.0) > CLIP for x in ratios) / len(ratios),
                 "low": min(ratios),
                 "high": max(ratios),
@@ -1165,6 +1187,15 @@ class Verdict(NamedTuple):
     kl: float
     surprise: float
     names: list[str]
+    variety: float
+
+
+def variety(names: list[str]) -> float:
+    """How many letter triples the names are made of: e to the entropy of the triples, which is N if
+    N triples are equally frequent, and near 1 if one of them is used nearly always."""
+    triples = Counter(name[i : i + 3] for name in names for i in range(len(name) - 2))
+    chances = [count / triples.total() for count in triples.values()]
+    return math.exp(-sum(p * math.log(p) for p in chances))
 
 
 def judge(
@@ -1172,8 +1203,8 @@ def judge(
 ) -> Verdict:
     """Complete every prompt once with a policy of floats.
 
-    KL(pi || pi_ref) is the mean of log pi(y|x) - log pi_ref(y|x) over answers y drawn from pi.
-    The surprise is -log pi_ref(y|x) a token: low while the answers still look like names.
+    The KL is estimated from these answers. The surprise is -log pi_ref(y|x) per token: low while
+    they still look like names.
     """
     rng = random.Random(seed)
     answers = [roll_out(policy, judges, encode(p, alphabet)[:-1], rng) for p in prompts]
@@ -1188,6 +1219,7 @@ def judge(
         sum(sum(r.kl) for r in answers) / n,
         -expected / sum(len(r.answer) for r in answers),
         names,
+        variety(names),
     )
 
 
@@ -1195,15 +1227,11 @@ COLUMNS = ("proxy", "gold", "KL", "entr.", "clip", "low", "high", "expl.", "poli
 
 
 def expected_accuracy(
-    reward_model: Net, texts: list[dict[str, str]], pairs: list[tuple[list[int], list[int]]]
+    reward_model: Net, pairs: list[tuple[list[int], list[int]]], chances: list[float]
 ) -> float:
-    """Accuracy on comparisons, averaged over what the annotator might have said of them."""
-    score = 0.0
-    for text, (chosen, rejected) in zip(texts, pairs):
-        chance = first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
-        agrees = reward(reward_model, chosen) > reward(reward_model, rejected)
-        score += chance if agrees else 1.0 - chance
-    return score / len(texts)
+    """Accuracy on (chosen, rejected) texts, averaged over what the annotator might have said."""
+    agrees = [reward(reward_model, chosen) > reward(reward_model, other) for chosen, other in pairs]
+    return sum(c if right else 1.0 - c for right, c in zip(agrees, chances)) / len(pairs)
 
 
 def experiment(seed: int, names: str | None) -> int:
@@ -1223,26 +1251,27 @@ def experiment(seed: int, names: str | None) -> int:
     print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
 
     # The reward model.
-    texts = [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
-    texts, unseen_texts = split(texts, rng, HELD_OUT)
+    compared = [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
+    texts, unseen_texts = split(compared, rng, HELD_OUT)
 
     def tokens_of(text: dict[str, str]) -> tuple[list[int], list[int]]:
         better, worse = (text["prompt"] + text[key] for key in ("chosen", "rejected"))
         return encode(better, alphabet), encode(worse, alphabet)
 
-    pairs, unseen = (list(map(tokens_of, part)) for part in (texts, unseen_texts))
+    pairs, unseen = list(map(tokens_of, texts)), list(map(tokens_of, unseen_texts))
     reward_model = new_reward_model(len(alphabet), rng)
     optimizer = Adam(arrays=arrays_of(reward_model))
     learn = comparisons(reward_model, pairs, rng)
     curve = train("reward model", learn, optimizer, REWARD_STEPS, REWARD_LR)
-    accuracy = expected_accuracy(reward_model, unseen_texts, unseen)
-    ceiling = noise_ceiling(unseen_texts)
+    chances = [chance_of(text) for text in unseen_texts]
+    accuracy = expected_accuracy(reward_model, unseen, chances)
+    ceiling = sum(max(c, 1.0 - c) for c in chances) / len(chances)
     print(f"\nreward model, {REWARD_STEPS} steps on {len(pairs)} comparisons: loss")
     print(f"  {sparkline(curve)}")
-    print(f"  accuracy {accuracy:.1%} on {len(unseen)} held out; who knew flow exactly would have")
+    print(f"  accuracy {accuracy:.1%} on {len(unseen)} held out; knowing flow exactly would give")
     print(f"  {ceiling:.1%}, because the annotator is noisy")
 
-    # Its scale, and the critic, from answers of the reference.
+    # Its scale, and the critic, from answers of the reference; their first scores are raw.
     judges = Judges(reference, reward_model, 0.0, 1.0, new_critic(len(alphabet), rng))
     answers = [
         roll_out(reference, judges, encode(draw_prompt(learnt, rng), alphabet)[:-1], rng)
@@ -1251,24 +1280,14 @@ def experiment(seed: int, names: str | None) -> int:
     mean = sum(r.score for r in answers) / len(answers)
     std = math.sqrt(sum((r.score - mean) ** 2 for r in answers) / len(answers))
     judges = judges._replace(mean=mean, std=std)
-    examples = [  # per answer: (state, the discounted score that came of it) for every token
-        [
-            (state, GAMMA ** (len(r.states) - 1 - t) * (r.score - mean) / std)
-            for t, state in enumerate(r.states)
-        ]
-        for r in answers
-    ]
+    examples = []  # what comes of each token is the score at the end, discounted
+    for r in answers:
+        score, last = (r.score - mean) / std, len(r.states) - 1
+        examples.append([(state, GAMMA ** (last - t) * score) for t, state in enumerate(r.states)])
     examples, unseen_examples = split(examples, rng, HELD_OUT)
-
-    def foresee() -> float:
-        batch = [example for some in rng.choices(examples, k=MINIBATCH) for example in some]
-        errors = [value_of(judges.critic, state) - target for state, target in batch]
-        for (state, _), error in zip(batch, errors):
-            critic_backward(judges.critic, state, error / len(batch))
-        return sum(error * error for error in errors) / (2 * len(batch))
-
+    learn = forecasts(judges.critic, examples, rng)
     optimizer = Adam(arrays=arrays_of(judges.critic))
-    curve = train("critic", foresee, optimizer, CRITIC_STEPS, CRITIC_LR)
+    curve = train("critic", learn, optimizer, CRITIC_STEPS, CRITIC_LR)
     flat = [example for some in unseen_examples for example in some]
     foreseen = explained_variance(
         [value_of(judges.critic, s) for s, _ in flat], [t for _, t in flat]
@@ -1279,7 +1298,7 @@ def experiment(seed: int, names: str | None) -> int:
 
     # PPO, with the penalty and without.
     policies, histories = {"reference": reference}, {}
-    for label, kl_coef in ("with KL", KL_COEF), ("without KL", 0.0):
+    for label, kl_coef in (("with KL", KL_COEF), ("without KL", 0.0)):
         policies[label], histories[label] = ppo(judges, learnt, alphabet, kl_coef, seed)
     for label, reports in histories.items():
         print(f"\nPPO {label} penalty: {ITERATIONS} rounds of {ROLLOUTS} answers, {EPOCHS} epochs")
@@ -1292,7 +1311,8 @@ def experiment(seed: int, names: str | None) -> int:
     print("""
   proxy      the reward model's score, 0 for the reference's average answer
   gold       flow, which the training knows only through the annotator's choices
-  KL, entr.  drift in nats an answer; entropy of the choices, nats a token
+  KL, entr.  drift in nats an answer; entropy of the choices, nats a token, both
+             estimated from the answers: means of log pi - log pi_ref, -log pi
   clip       share of the ratios beyond the clip, after the round's first update
   low, high  the smallest and the largest ratio
   expl.      the critic's explained variance; policy, value: the two losses""")
@@ -1302,23 +1322,25 @@ def experiment(seed: int, names: str | None) -> int:
     verdicts = {
         label: judge(policy, judges, prompts, alphabet, seed) for label, policy in policies.items()
     }
-    print(f"\n{SAMPLES} fresh answers of each policy: proxy and purpose")
-    print("                proxy   gold flow +- s.e.      KL  surprise  distinct")
+    print(f"\n{SAMPLES} fresh answers of each policy: proxy and gold")
+    print("                proxy   gold flow +- s.e.      KL  surprise  distinct  triples")
     for label, v in verdicts.items():
         print(f"  {label:11} {v.proxy:7.2f} {v.gold:11.3f} +- {v.gold_se:.3f}", end="")
-        print(f" {v.kl:7.2f} {v.surprise:9.2f} {len(set(v.names)):9}")
+        print(f" {v.kl:7.2f} {v.surprise:9.2f} {len(set(v.names)):9} {v.variety:8.0f}")
     print("""  KL        drift from the reference, in nats an answer
-  surprise  of the reference at the answers, in nats a token""")
+  surprise  of the reference at the answers, in nats a token
+  distinct  different names among them
+  triples   of letters that the names are made of: e to their entropy""")
     print("\nanswers to the same prompts")
     for label, v in verdicts.items():
         print(f"  {label:11} {' '.join(v.names[:5])}"[:79])
         print(f"  {'':11} {' '.join(v.names[5:10])}"[:79])
 
-    start, held_back, free = verdicts.values()
+    start, reined, free = verdicts.values()  # reined in by the penalty
     reports = [r for some in histories.values() for r in some]
     clipped = [r["clip"] for r in histories["with KL"]]
-    gold_lead = (held_back.gold - start.gold) / math.hypot(held_back.gold_se, start.gold_se)
-    variety = len(set(free.names)) / len(set(held_back.names))
+    gold_lead = (reined.gold - start.gold) / math.hypot(reined.gold_se, start.gold_se)
+    collapse = free.variety / reined.variety
     return check_claims(
         [
             ("reward model's held-out accuracy", accuracy, ">=", 0.70),
@@ -1328,10 +1350,10 @@ def experiment(seed: int, names: str | None) -> int:
             ("smallest clip fraction of a round with KL", min(clipped), ">=", 0.001),
             ("largest clip fraction of a round with KL", max(clipped), "<=", 0.5),
             ("gold with KL above the reference, s.e.", gold_lead, ">=", 4.0),
-            ("KL of the policy with KL, nats", held_back.kl, "<=", 10.0),
-            ("proxy without KL above with KL by", free.proxy - held_back.proxy, ">=", 0.2),
-            ("drift without the penalty, times that with it", free.kl / held_back.kl, ">=", 3.0),
-            ("distinct names without KL, share of with KL", variety, "<=", 0.8),
+            ("KL of the policy with KL, nats", reined.kl, "<=", 10.0),
+            ("proxy without KL above with KL by", free.proxy - reined.proxy, ">=", 0.2),
+            ("drift without the penalty, times that with it", free.kl / reined.kl, ">=", 3.0),
+            ("letter triples without KL, share of with KL", collapse, "<=", 0.3),
         ]
     )
 

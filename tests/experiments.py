@@ -88,7 +88,7 @@ def dpo_rates(seed: int) -> Iterator[tuple]:
     texts = [m.compare(reference, learnt, alphabet, rng) for _ in range(m.PAIRS)]
     texts, unseen_texts = m.split(texts, rng, m.HELD_OUT)
     taught = [m.prepare(text, reference, alphabet) for text in texts]
-    unseen = [m.prepare(text, reference, alphabet) for text in unseen_texts]
+    unseen = [m.prepare(t, reference, alphabet, m.chance_of(t)) for t in unseen_texts]
     prompts = [m.draw_prompt(held, rng) for _ in range(m.SAMPLES)]
     for label, beta, rates in (
         ("chosen only", None, (0.003, 0.006, 0.012, 0.024)),
@@ -96,19 +96,14 @@ def dpo_rates(seed: int) -> Iterator[tuple]:
     ):
         for rate in rates:
             policy = m.unfreeze(reference)
-            order = random.Random(seed)
-            learn = (
-                m.preferences(policy, taught, beta, order)
-                if beta
-                else m.chosen_only(policy, taught, order)
-            )
+            learn = m.preferences(policy, taught, beta, random.Random(seed))
             m.train("", learn, m.Adam(m.weights_of(policy)), m.STEPS, rate)
             frozen = m.freeze(policy)
             verdict = m.judge(frozen, reference, prompts, alphabet, seed)
             yield (
                 f"{label} | {rate}",
                 m.watch(policy, unseen, m.BETA)[0],
-                m.expected_accuracy(frozen, unseen_texts, unseen),
+                m.watch(policy, unseen, m.BETA)[2],
                 verdict.gold,
                 verdict.kl,
             )

@@ -56,9 +56,10 @@ MUTANTS = [
     ("microlora", "merged = freeze(base)", "merged = base"),
     ("microlora", "[c * y - s * x for x, y in zip(p, q)]", "[c * y + s * x for x, y in zip(p, q)]"),
     # DPO
-    ("microdpo", "margin = (chosen - rejected) * beta", "margin = (chosen + rejected) * beta"),
-    ("microdpo", "margin = (chosen - rejected) * beta", "margin = chosen - rejected"),
-    ("microdpo", "cross_entropy([margin, zero], 0)", "cross_entropy([margin, zero], 1)"),
+    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, -beta * ratio_l], 0"),
+    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[ratio_w, ratio_l], 0"),
+    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, beta * ratio_l], 1"),
+    ("microdpo", "chance if margin > 0.0 else 1.0 - chance", "float(margin > 0.0)"),
     ("microdpo", "losses[len(prompt) - 1 :]", "losses[len(prompt) - 1 : -1]"),
     ("microdpo", "losses[len(prompt) - 1 :]", "losses"),
     ("microdpo", "model, pair.prompt, pair.rejected) - pair.ref_rejected", "model, pair.prompt, pair.rejected)"),

@@ -157,6 +157,7 @@ class Golden(unittest.TestCase):
             rejected,
             m.log_prob(reference, x, chosen),
             m.log_prob(reference, x, rejected),
+            1.0,
         )
         ratios = m.log_ratios(model, pair)
         loss = m.dpo_loss(*ratios, case["beta"])
@@ -188,7 +189,7 @@ class Golden(unittest.TestCase):
             loss.backward()
             self.compare("PPO: surrogate", loss.data, part["losses"][i])
             self.compare("PPO: surrogate's gradient", log_prob.grad, part["grads"][i])
-        rollout = m.Rollout([], [], part["new"], part["kl"], [], [], [], 2.0)
+        rollout = m.Rollout([], [], part["new"], part["kl"], [], [], 2.0)
         rewards = m.rewards_of(rollout, 0.3)
         want = [-0.3 * (p - q) for p, q in zip(part["new"], part["old"])]
         want[-1] += 2.0
@@ -207,7 +208,8 @@ class Golden(unittest.TestCase):
     def test_golden_nets(self):
         def arrays(weights):
             return {
-                k: [(list(row), [0.0] * len(row)) for row in rows] for k, rows in weights.items()
+                k: [m.Array(list(row), [0.0] * len(row)) for row in rows]
+                for k, rows in weights.items()
             }
 
         def grads(net):

@@ -154,9 +154,8 @@ class Steps(unittest.TestCase):
         frozen = m.freeze(model)
         want = sum(m.dpo_loss(*m.log_ratios(frozen, p), 0.5) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
-        loss = m.chosen_only(model, pairs, random.Random(4))()
-        tokens = sum(len(p.chosen) for p in drawn)
-        want = -sum(m.log_prob(frozen, p.prompt, p.chosen) for p in drawn) / tokens
+        loss = m.preferences(model, pairs, None, random.Random(4))()
+        want = -sum(m.log_prob(frozen, p.prompt, p.chosen) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
 
     def test_learning_one_pair_raises_its_margin(self):
@@ -236,10 +235,13 @@ class Task(unittest.TestCase):
             wins += m.flow(better) > m.flow(worse)
         self.assertGreater(wins, 38)
 
-    def test_noise_ceiling(self):
+    def test_chance_of_a_choice(self):
         sure = {"prompt": "l", "chosen": "alala", "rejected": "ktkt"}
+        wrong = {"prompt": "l", "chosen": "ktkt", "rejected": "alala"}
         coin = {"prompt": "l", "chosen": "ala", "rejected": "ana"}
-        self.assertAlmostEqual(m.noise_ceiling([sure, coin]), 0.75, 3)
+        self.assertAlmostEqual(m.chance_of(sure), 1.0, 3)
+        self.assertAlmostEqual(m.chance_of(wrong), 0.0, 3)
+        self.assertEqual(m.chance_of(coin), 0.5)
 
     def test_the_task_is_the_same_text_in_both_scripts(self):
         root = Path(m.__file__).parent
@@ -311,10 +313,11 @@ class Judging(unittest.TestCase):
         with redirect_stderr(io.StringIO()):
             learn = m.preferences(policy, right, 0.5, random.Random(1))
             m.train("x", learn, m.Adam(m.weights_of(policy)), 30, 0.01)
-        pairs = [m.prepare(t, reference, alphabet) for t in texts]
-        got = m.expected_accuracy(m.freeze(policy), texts, pairs)
-        self.assertAlmostEqual(got, m.noise_ceiling(texts), 12)
-        self.assertEqual(m.expected_accuracy(reference, texts, pairs), 0.5)
+        chances = [m.chance_of(t) for t in texts]
+        pairs = [m.prepare(t, reference, alphabet, c) for t, c in zip(texts, chances)]
+        best = sum(max(c, 1.0 - c) for c in chances) / 2
+        self.assertAlmostEqual(m.watch(policy, pairs, 0.5)[2], best, 12)
+        self.assertEqual(m.watch(reference, pairs, 0.5)[2], 0.5)  # a tie
 
 
 class PairFiles(unittest.TestCase):
@@ -347,7 +350,7 @@ class PairFiles(unittest.TestCase):
             '{"prompt": "a", "chosen": "b"}': "line 21: give the keys",
             '{"prompt": "a", "chosen": "b", "rejected": 3}': "line 21: give the keys",
             '{"prompt": "a", "chosen": "b", "rejected": "b"}': "chosen equals rejected",
-            '{"prompt": "a", "chosen": "b", "rejected": "ü"}': "'ü' is not in the vocabulary",
+            '{"prompt": "a", "chosen": "b", "rejected": "ü"}': "'ü' is in none of the names",
             json.dumps({"prompt": "a", "chosen": "b" * 15, "rejected": "c"}): "longer than",
         }.items():
             with self.subTest(words):
@@ -364,7 +367,7 @@ class PairFiles(unittest.TestCase):
             file.write_text("\n".join(json.dumps(pair) for pair in self.GOOD), "utf-8")
             done = start(copy, "--pairs", str(file))
             self.assertIn(done.returncode, (0, 1), done.stderr.decode())
-            self.assertIn(b"16 comparisons to learn, 4 held out", done.stdout)
+            self.assertIn(b"14 comparisons to learn, 6 held out", done.stdout)
             for word in (b"gold", b"flow", b"annotator"):
                 self.assertNotIn(word, done.stdout)
 

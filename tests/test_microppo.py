@@ -229,18 +229,15 @@ class Loop(unittest.TestCase):
         self.assertEqual(len(again), len(rollout.answer))
         for a, b in zip(again, rollout.log_probs):
             self.assertAlmostEqual(a.data, b, 12)
-        for xs in (rollout.kl, rollout.entropy, rollout.states, rollout.values):
+        for xs in (rollout.kl, rollout.states, rollout.values):
             self.assertEqual(len(xs), len(rollout.answer))
 
     def test_log_probs_are_those_of_the_distribution_sampled_from(self):
-        """At temperature 1: the entropy noted is the mean of -log p over what may be drawn."""
         prompt, cache = [0, 2], m.new_cache()
         m.gpt(self.policy, 0, cache)
         chances = m.softmax(m.gpt(self.policy, 2, cache))
-        entropy = -sum(p * math.log(p) for p in chances)
         drawn = [m.roll_out(self.policy, self.judges, prompt, random.Random(i)) for i in range(9)]
         for rollout in drawn:
-            self.assertAlmostEqual(rollout.entropy[0], entropy, 12)
             self.assertAlmostEqual(rollout.log_probs[0], math.log(chances[rollout.answer[0]]), 12)
 
     def test_identical_policies_have_no_kl(self):
@@ -255,6 +252,15 @@ class Loop(unittest.TestCase):
         for kl, p, q in zip(rollout.kl, rollout.log_probs, expected):
             self.assertAlmostEqual(kl, p - q, 12)
         self.assertNotEqual(sum(rollout.kl), 0.0)
+
+    def test_variety_counts_equally_frequent_triples(self):
+        self.assertAlmostEqual(m.variety(["abc", "abc"]), 1.0, 12)
+        self.assertAlmostEqual(m.variety(["abcd", "xyz", "uvwx"]), 5.0, 12)
+        self.assertAlmostEqual(m.variety(["ab", "a"]), 1.0, 12)  # no triples at all
+        lopsided = m.variety(["aaaaaaaaaa", "abc"])  # 8 times aaa, once abc
+        p = 1 / 9
+        want = math.exp(-p * math.log(p) - (1 - p) * math.log(1 - p))
+        self.assertAlmostEqual(lopsided, want, 12)
 
     def test_rewards_are_the_score_and_the_penalty_and_nothing_else(self):
         rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(1))
