@@ -149,7 +149,7 @@ def read_names(path: str | None) -> list[str]:
     longest = BLOCK_SIZE - 1
     names = [name for name in found if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
         fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
     if len(names) < len(found):
@@ -600,7 +600,7 @@ def train(
 def next_letter(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
 
     Each name's graph is walked back, and dropped, before the next one's is built.
     """
@@ -619,7 +619,7 @@ def next_letter(
 
 
 def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
     losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
     return sum(losses) / len(losses)
 
@@ -629,7 +629,7 @@ def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> 
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
-        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
     if sys.stderr.isatty():
@@ -866,7 +866,7 @@ def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
-            fail(f"{where}: not JSON; write one object a line")
+            fail(f"{where}: not JSON; write one object per line")
         if not isinstance(found, dict) or not all(isinstance(found.get(k), str) for k in keys):
             fail(f"{where}: give the keys prompt, chosen and rejected, each with a string")
         pair = {key: found[key].lower() for key in keys}
@@ -968,7 +968,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     optimizer = Adam(weights_of(learner))
     curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
     reference = freeze(learner)
-    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss a token, in nats")
+    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss per token, in nats")
     print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
 
     # Make the comparisons, and hold some out.
@@ -1026,9 +1026,9 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
     for label, v in verdicts.items():
         gold = "" if given else f"{v.gold:11.3f} +- {v.gold_se:.3f}"
         print(f"  {label:11}{gold}{v.kl:7.2f}{v.surprise:10.2f}{len(set(v.names)):10}")
-    print("""  KL        drift from the reference, in nats an answer
-  surprise  of the reference at the answers, in nats a token: as long as it does
-            not rise much above the first row, they still look like names
+    print("""  KL        drift from the reference, in nats per answer
+  surprise  of the reference at the answers, in nats per token: as long as it
+            does not rise much above the first row, they still look like names
   distinct  different names among them""")
     if not given:
         frontier(verdicts)
@@ -1046,7 +1046,7 @@ def experiment(seed: int, names: str | None, pairs: str | None) -> int:
         ("held-out loss; ln 2 = 0.693 before training", loss, "<=", 0.62),
         ("held-out accuracy above chosen-only's by", accuracy - accuracy_control, ">=", 0.02),
         ("KL rises with each smaller beta by", growth, ">=", 0.05),
-        ("rise of the surprise, nats a token", rise, "<=", 0.3),
+        ("rise of the surprise, nats per token", rise, "<=", 0.3),
     ]
     if not given:
         claims += [

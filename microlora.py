@@ -157,7 +157,7 @@ def read_names(path: str | None) -> list[str]:
     longest = BLOCK_SIZE - 1
     names = [name for name in found if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
         fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
     if len(names) < len(found):
@@ -614,7 +614,7 @@ def train(
 def next_letter(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
 
     Each name's graph is walked back, and dropped, before the next one's is built.
     """
@@ -633,7 +633,7 @@ def next_letter(
 
 
 def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
     losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
     return sum(losses) / len(losses)
 
@@ -643,7 +643,7 @@ def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> 
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
-        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
     if sys.stderr.isatty():
@@ -877,7 +877,7 @@ def experiment(seed: int, names: str | None) -> int:
     rows = [("nothing", 0), *((place, rank) for place, _, rank, _ in SWEEP)]
     labels = [f"{place:17}{rank or '-':>2}" for place, rank in rows]
 
-    print(f"\ntraining loss a token, in nats: {PRETRAIN_STEPS} steps of pretraining, then")
+    print(f"\ntraining loss per token, in nats: {PRETRAIN_STEPS} steps of pretraining, then")
     print(f"{ADAPT_STEPS} steps of every row            rank")
     for label, line in zip(["pretraining        ", *labels[1:]], curves):
         ends = f"{sum(line[:10]) / 10:.2f} to {sum(line[-50:]) / 50:.2f}"
@@ -894,7 +894,7 @@ def experiment(seed: int, names: str | None) -> int:
     print(f"""  trained  parameters that learn, and their share of the model's {size}
   held     floats kept for them: a gradient each, and Adam's two moments
   edges    chain-rule steps in the graph of one name ({korean_held[0]}): backward work
-  target   loss a token on held-out Korean names
+  target   loss per token on held-out Korean names
   base     the same on held-out English ones: what rises here is forgetting
   gain     share of full fine-tuning's improvement on the target""")
 

@@ -21,7 +21,8 @@ with gradients derived by hand. All else, the router above all, is made of Value
 scalars of section 4. Section 7 builds the bridge between the two.
 
 Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and microppo.py,
-but for mlp() in section 5: who knows them reads section 2, mlp(), and sections 7 and 8.
+but for marked lines (here mlp() in section 5): if you know them, go from section 2 to mlp(), and on
+to section 7.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ N_HEAD = 4  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: a tag, and names of up to 15 letters
 INIT_STD = 0.2  # standard deviation of the initial weights
-BATCH = 5  # texts a step
+BATCH = 5  # texts per step
 
 CODES = 10  # secret codes, each a permutation of the alphabet: 260 facts to know
 EXPERTS = 16  # in the layer: so many that, without the balance loss, some starve
@@ -57,7 +58,7 @@ TOP_K = 2  # experts for each token
 EXPERT_WIDTH = 4  # hidden units of an expert
 BALANCE = 0.5  # weight of the balance loss
 STEPS = 240  # the same for every model
-LR = 0.02  # Adam's highest learning rate
+LR = 0.02  # Adam's learning rate at its peak
 
 
 # ==================================================================================================
@@ -144,7 +145,7 @@ def read_names(path: str | None) -> list[str]:
     longest = BLOCK_SIZE - 1
     names = [name for name in found if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
         fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
     if len(names) < len(found):
@@ -604,7 +605,7 @@ def train(
 def next_letter(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
 
     Each name's graph is walked back, and dropped, before the next one's is built.
     """
@@ -623,7 +624,7 @@ def next_letter(
 
 
 def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
     losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
     return sum(losses) / len(losses)
 
@@ -633,7 +634,7 @@ def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> 
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
-        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
     if sys.stderr.isatty():
@@ -995,7 +996,7 @@ def experiment(seed: int, names: str | None) -> int:
     lean, moe, free, large = rows.values()
     fair = 1.0 / EXPERTS
 
-    print(f"\ntraining loss a letter, in nats, over {STEPS} steps")
+    print(f"\ntraining loss per letter, in nats, over {STEPS} steps")
     for label, r in rows.items():
         print(f"  {label:17} {sparkline(r.curve)} {sum(r.curve[-50:]) / 50:.2f}")
     print("\n                    params active   work    loss +- s.e.   least..most used dead")
@@ -1009,7 +1010,7 @@ def experiment(seed: int, names: str | None) -> int:
         print()
     print(f"""  active  parameters but for those of the experts not chosen
   work    multiply-adds of the MLP for a token, router included
-  loss    on held-out texts, nats a letter
+  loss    on held-out texts, nats per letter
   used    shares of the choices; a fair share is {fair:.2%}, dead is below its tenth""")
 
     print("\nwho works: shares of the choices over training, dark from twice the fair share")

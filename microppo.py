@@ -169,7 +169,7 @@ def read_names(path: str | None) -> list[str]:
     longest = BLOCK_SIZE - 1
     names = [name for name in found if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters a line")
+        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
         fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
     if len(names) < len(found):
@@ -630,7 +630,7 @@ def train(
 def next_letter(
     model: Model, names: list[str], alphabet: list[str], rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy a token of BATCH random names.
+    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
 
     Each name's graph is walked back, and dropped, before the next one's is built.
     """
@@ -649,7 +649,7 @@ def next_letter(
 
 
 def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy a token over names, in nats. Give it a frozen model."""
+    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
     losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
     return sum(losses) / len(losses)
 
@@ -659,7 +659,7 @@ def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> 
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
-        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step"
+        line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
     if sys.stderr.isatty():
@@ -1247,7 +1247,7 @@ def experiment(seed: int, names: str | None) -> int:
     optimizer = Adam(weights_of(learner))
     curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
     reference = freeze(learner)
-    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss a token, in nats")
+    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss per token, in nats")
     print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
 
     # The reward model.
@@ -1311,7 +1311,7 @@ def experiment(seed: int, names: str | None) -> int:
     print("""
   proxy      the reward model's score, 0 for the reference's average answer
   gold       flow, which the training knows only through the annotator's choices
-  KL, entr.  drift in nats an answer; entropy of the choices, nats a token, both
+  KL, entr.  drift in nats per answer; entropy of the choices, nats per token, both
              estimated from the answers: means of log pi - log pi_ref, -log pi
   clip       share of the ratios beyond the clip, after the round's first update
   low, high  the smallest and the largest ratio
@@ -1327,8 +1327,8 @@ def experiment(seed: int, names: str | None) -> int:
     for label, v in verdicts.items():
         print(f"  {label:11} {v.proxy:7.2f} {v.gold:11.3f} +- {v.gold_se:.3f}", end="")
         print(f" {v.kl:7.2f} {v.surprise:9.2f} {len(set(v.names)):9} {v.variety:8.0f}")
-    print("""  KL        drift from the reference, in nats an answer
-  surprise  of the reference at the answers, in nats a token
+    print("""  KL        drift from the reference, in nats per answer
+  surprise  of the reference at the answers, in nats per token
   distinct  different names among them
   triples   of letters that the names are made of: e to their entropy""")
     print("\nanswers to the same prompts")

@@ -114,7 +114,7 @@ def dpo():
     points = [(float(kl), float(gold), label) for label, gold, kl in rows]
     chart = Chart(
         "DPO: what each drift from the reference buys",
-        "KL from the reference, nats an answer",
+        "KL from the reference, nats per answer",
         "gold score of fresh answers",
         [p[0] for p in points],
         [p[1] for p in points],
@@ -138,7 +138,7 @@ def ppo():
     chart = Chart(
         "PPO: drift from the reference, with and without the penalty",
         "round",
-        "KL, nats an answer",
+        "KL, nats per answer",
         [x for run in runs for x, _, _ in run],
         [y for run in runs for _, y, _ in run],
     )
