@@ -52,11 +52,11 @@ BATCH = 2  # names per step in pretraining, comparisons per step afterwards
 PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as every rate below
 
-PAIRS = 600  # comparisons that the annotator makes
-HELD_OUT = 0.3  # share of them that nothing is trained on, 200 at most
+PAIRS = 1000  # comparisons that the annotator makes
+HELD_OUT = 0.2  # share of them that nothing is trained on, 200 at most
 TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in section 7
 
-STEPS = 160  # updates of DPO, and of the control
+STEPS = 200  # updates of DPO, and of the control
 BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
 BETA = BETAS[1]  # the one that is shown in detail
 DPO_LR = 0.004  # the best of a grid, found on other seeds (docs/implementation.md)

@@ -10,8 +10,9 @@ MLP is the only difference between the models compared: a mixture of experts wit
 one without, a dense MLP of the mixture's cost, and a dense MLP of its size.
 
 What to look for: without the balance loss some experts starve; with it all work, and they divide
-the letters among themselves, though nobody told them to. What does not show at this size is a lower
-loss: the mixture does about as well as the dense MLP of its cost, and worse than that of its size.
+the letters among themselves, though nobody told them to. What shows little at this size is a lower
+loss: the mixture's is a bit below that of the dense MLP of its cost, on most seeds, and mostly
+above that of the dense MLP of its size, which does four times the work.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
@@ -1066,7 +1067,7 @@ def experiment(seed: int, names: str | None) -> int:
             ("unbalanced: least used expert, fair shares", min(free.shares[-1]) / fair, "<=", 0.1),
             ("change of the balance loss in training", change, "<=", -0.01),
             ("information of letters, over chance", told[0] / chance[0], ">=", 3.0),
-            ("loss, of the dense MLP of equal work", ratio, "<=", 1.25),
+            ("loss, of the dense MLP of equal work", ratio, "<=", 1.1),
             ("MLP work, of the dense MLP of equal size", moe.work / large.work, "<=", 2 / 3),
         ]
     )

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import random
 import re
 import unittest
 from pathlib import Path
@@ -68,6 +69,24 @@ class Settings(unittest.TestCase):
                     self.assertIn(column.strip().split()[0], source, f"{path.name}: {column}")
 
 
+class Outlines(unittest.TestCase):
+    def test_sizes(self):
+        for name in ("microlora", "microdpo", "microppo"):
+            m = importlib.import_module(name)
+            names = m.NAMES + getattr(m, "KOREAN", [])
+            model = m.init_model(len(m.alphabet_of(names)), random.Random(1))
+            self.assertIn(f"GPT of {len(m.weights_of(model)):,} parameters", chapter(name))
+
+    def test_numbers_of_comparisons(self):
+        for name, text in (
+            ("microdpo", "{made:,} prompts; the annotator prefers one. Fit {learnt} of"),
+            ("microppo", "Train the reward model on {learnt:,} comparisons"),
+        ):
+            m = importlib.import_module(name)
+            learnt, _ = m.split(range(m.PAIRS), random.Random(1), m.HELD_OUT)
+            self.assertIn(text.format(made=m.PAIRS, learnt=len(learnt)), chapter(name))
+
+
 class Interface(unittest.TestCase):
     def test_vectors(self):
         def grads(y, *inputs):
@@ -98,7 +117,16 @@ class Interface(unittest.TestCase):
         for name, thing in vars(Value).items():
             if not name.startswith("_") and callable(thing):
                 self.assertIn(f"{name}(", INTERFACE, name)
-        for name in ("dot", "total", "cross_entropy", "linear", "rmsnorm", "softmax", "floats"):
+        for name in (
+            "dot",
+            "total",
+            "cross_entropy",
+            "linear",
+            "rmsnorm",
+            "softmax",
+            "attend",
+            "floats",
+        ):
             self.assertIn(f"`{name}(", INTERFACE)
 
 
@@ -115,6 +143,19 @@ class FrontDoor(unittest.TestCase):
         self.assertTrue(blocks)
         for block in blocks:
             self.assertIn(block.strip(), text)
+
+    def test_the_diff_is_one(self):
+        block = re.search(r"```diff\n\$ diff (\S+) (\S+)[^\n]*\n(.*?)```", README, re.S)
+        old, new = ((ROOT / block[i]).read_text("utf-8").splitlines() for i in (1, 2))
+        lines = block[3].splitlines()
+        here, there = (
+            [line[2:] for line in lines if line.startswith(mark)] for mark in ("< ", "> ")
+        )
+        self.assertTrue(here and there)
+        numbers = re.search(r"^(\d+),\d+c(\d+),", block[3], re.M)
+        first, second = int(numbers[1]) - 1, int(numbers[2]) - 1
+        self.assertEqual(old[first : first + len(here)], here)
+        self.assertEqual(new[second : second + len(there)], there)
 
     def test_links_lead_somewhere(self):
         for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
