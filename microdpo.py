@@ -52,8 +52,8 @@ BATCH = 2  # names per step in pretraining, comparisons per step afterwards
 PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as every rate below
 
-PAIRS = 1000  # comparisons that the annotator makes
-HELD_OUT = 0.2  # share of them that nothing is trained on, 200 at most
+PAIRS = 600  # comparisons that the annotator makes
+HELD_OUT = 0.34  # share of them that nothing is trained on, 200 at most
 TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in section 7
 
 STEPS = 200  # updates of DPO, and of the control
@@ -563,19 +563,21 @@ class Adam:
 
     def step(self, lr: float) -> None:
         self.t += 1
-        b1, b2, eps = self.b1, self.b2, self.eps
+        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
+        c1, c2 = 1 - b1, 1 - b2
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
         (m, v), *moments = self.moments
         for i, p in enumerate(self.values):
-            m[i] = first = b1 * m[i] + (1 - b1) * p.grad
-            v[i] = second = b2 * v[i] + (1 - b2) * p.grad * p.grad
-            p.data -= rate * first / (math.sqrt(scale * second) + eps)
+            g = p.grad
+            m[i] = first = b1 * m[i] + c1 * g
+            v[i] = second = b2 * v[i] + c2 * g * g
+            p.data -= rate * first / (sqrt(scale * second) + eps)
             p.grad = 0.0
         for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
             for i, g in enumerate(grads):
-                m[i] = first = b1 * m[i] + (1 - b1) * g
-                v[i] = second = b2 * v[i] + (1 - b2) * g * g
-                weights[i] -= rate * first / (math.sqrt(scale * second) + eps)
+                m[i] = first = b1 * m[i] + c1 * g
+                v[i] = second = b2 * v[i] + c2 * g * g
+                weights[i] -= rate * first / (sqrt(scale * second) + eps)
                 grads[i] = 0.0
 
 
@@ -830,10 +832,12 @@ def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
 def preferences(
     policy: Model, pairs: list[Pair], beta: float | None, rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean DPO loss of BATCH random comparisons.
+    """A learn() for train(): the mean DPO loss of BATCH comparisons, drawn without replacement
+    until all have been seen.
 
     With None for beta it is the control's, -log pi(chosen|x), as if nothing had been rejected.
     """
+    deck: list[Pair] = []
 
     def loss_of(pair: Pair) -> Value:
         if beta is None:
@@ -842,8 +846,9 @@ def preferences(
 
     def learn() -> float:
         loss = 0.0
-        for pair in rng.choices(pairs, k=BATCH):
-            share = loss_of(pair) / BATCH
+        for _ in range(BATCH):
+            deck[:] = deck or rng.sample(pairs, len(pairs))
+            share = loss_of(deck.pop()) / BATCH
             share.backward()
             loss += share.data
         return loss

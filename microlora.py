@@ -577,19 +577,21 @@ class Adam:
 
     def step(self, lr: float) -> None:
         self.t += 1
-        b1, b2, eps = self.b1, self.b2, self.eps
+        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
+        c1, c2 = 1 - b1, 1 - b2
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
         (m, v), *moments = self.moments
         for i, p in enumerate(self.values):
-            m[i] = first = b1 * m[i] + (1 - b1) * p.grad
-            v[i] = second = b2 * v[i] + (1 - b2) * p.grad * p.grad
-            p.data -= rate * first / (math.sqrt(scale * second) + eps)
+            g = p.grad
+            m[i] = first = b1 * m[i] + c1 * g
+            v[i] = second = b2 * v[i] + c2 * g * g
+            p.data -= rate * first / (sqrt(scale * second) + eps)
             p.grad = 0.0
         for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
             for i, g in enumerate(grads):
-                m[i] = first = b1 * m[i] + (1 - b1) * g
-                v[i] = second = b2 * v[i] + (1 - b2) * g * g
-                weights[i] -= rate * first / (math.sqrt(scale * second) + eps)
+                m[i] = first = b1 * m[i] + c1 * g
+                v[i] = second = b2 * v[i] + c2 * g * g
+                weights[i] -= rate * first / (sqrt(scale * second) + eps)
                 grads[i] = 0.0
 
 

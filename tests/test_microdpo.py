@@ -8,6 +8,7 @@ import tempfile
 import unittest
 from contextlib import redirect_stderr
 from pathlib import Path
+from unittest.mock import patch
 
 import microdpo as m
 from microdpo import Value
@@ -150,13 +151,34 @@ class Steps(unittest.TestCase):
         ]
         pairs = [m.prepare(t, reference, alphabet) for t in texts]
         loss = m.preferences(model, pairs, 0.5, random.Random(4))()
-        drawn = random.Random(4).choices(pairs, k=m.BATCH)
+        drawn = pairs  # a batch is all there is
         frozen = m.freeze(model)
         want = sum(m.dpo_loss(*m.log_ratios(frozen, p), 0.5) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
         loss = m.preferences(model, pairs, None, random.Random(4))()
         want = -sum(m.log_prob(frozen, p.prompt, p.chosen) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
+
+    def test_every_pair_is_drawn_once_before_any_is_drawn_again(self):
+        alphabet = ["", *"abcdefghijklmnop"]
+        model, drawn = m.init_model(17, random.Random(2)), []
+        pairs = [
+            m.prepare({"prompt": "a", "chosen": c, "rejected": "b"}, model, alphabet)
+            for c in "cdefghij"
+        ]
+
+        def note(policy, x, y, real=m.log_prob):
+            drawn.append(y[0])
+            return real(policy, x, y)
+
+        with patch.object(m, "log_prob", note):
+            learn = m.preferences(m.unfreeze(model), pairs, None, random.Random(4))
+            for _ in range(2 * len(pairs) // m.BATCH):
+                learn()
+        self.assertEqual(len(drawn), 16)
+        self.assertEqual(sorted(drawn[:8]), sorted(drawn[8:]))
+        self.assertEqual(len(set(drawn[:8])), 8)
+        self.assertNotEqual(drawn[:8], drawn[8:])
 
     def test_learning_one_pair_raises_its_margin(self):
         alphabet = ["", *"abcde"]
@@ -367,7 +389,7 @@ class PairFiles(unittest.TestCase):
             file.write_text("\n".join(json.dumps(pair) for pair in self.GOOD), "utf-8")
             done = start(copy, "--pairs", str(file))
             self.assertIn(done.returncode, (0, 1), done.stderr.decode())
-            self.assertIn(b"16 comparisons to learn, 4 held out", done.stdout)
+            self.assertIn(b"14 comparisons to learn, 6 held out", done.stdout)
             for word in (b"gold", b"flow", b"annotator"):
                 self.assertNotIn(word, done.stdout)
 
