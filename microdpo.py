@@ -282,7 +282,7 @@ class Value:
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:  # of an earlier call nothing is left, but in the parameters
+        for node in order:  # only parameters keep their grad from one call to the next
             node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):

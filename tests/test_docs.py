@@ -144,6 +144,19 @@ class FrontDoor(unittest.TestCase):
         for block in blocks:
             self.assertIn(block.strip(), text)
 
+    def test_the_output_is_that_of_a_run(self):
+        run = (ROOT / "docs" / "runs" / "microlora.txt").read_text("utf-8").splitlines()
+        block = re.search(r"```text\n(.*?)```", README, re.S)[1].splitlines()
+        self.assertGreater(len(block), 15)
+        for line in block:
+            self.assertIn(line, run)
+
+    def test_the_number_of_mutants(self):
+        from tests.mutants import MUTANTS
+
+        self.assertIn(f"Of {len(MUTANTS)} deliberate", README)
+        self.assertIn(f"{len(MUTANTS)} killed, 0 survived", IMPLEMENTATION)
+
     def test_the_diff_is_one(self):
         block = re.search(r"```diff\n\$ diff (\S+) (\S+)[^\n]*\n(.*?)```", README, re.S)
         old, new = ((ROOT / block[i]).read_text("utf-8").splitlines() for i in (1, 2))

@@ -76,6 +76,10 @@ class Golden(unittest.TestCase):
             "softmax, weighted": lambda *xs: m.dot(m.softmax(xs), counting),
             "rmsnorm, weighted": lambda *xs: m.dot(m.rmsnorm(xs), counting),
             "cross entropy": lambda *xs: m.cross_entropy(xs, 3),
+            "softmax at 2.5": lambda *xs: m.dot(m.softmax(xs, 2.5), counting),
+            "attention": lambda *xs: m.dot(
+                m.attend([xs[0] * x for x in xs[:3]], list(zip(xs[1:4], xs[2:5])), 2.5), [1.0, 2.0]
+            ),
         }
         seen = set()
         for case in golden("operations")["cases"]:

@@ -60,6 +60,13 @@ def operations():
             F.rms_norm(x, (5,), eps=1e-5) @ torch.arange(5.0, dtype=x.dtype)
         ),
         "cross entropy": lambda x: F.cross_entropy(x[None], torch.tensor([3])),
+        "softmax at 2.5": lambda x: F.softmax(x / 2.5, 0) @ torch.arange(5.0, dtype=x.dtype),
+        "attention": lambda x: (
+            F.scaled_dot_product_attention(  # of x_0, keys and values among x
+                x[None, :1], x[:3, None], torch.stack([x[1:4], x[2:5]], 1), scale=0.4
+            )
+            @ torch.arange(1.0, 3.0, dtype=x.dtype)
+        ),
     }
     rng, cases = random.Random(1), []
     for name, f in unary.items():
