@@ -1,7 +1,7 @@
 """How fast the engine is, beside two yardsticks, in one process.
 
     python tests/benchmark.py             training steps, growth, memory: about a minute
-    python tests/benchmark.py scripts     also the time and the peak memory of each script
+    python tests/benchmark.py scripts     before that, the time and the peak memory of each script
 
 One step is forward and backward for one name of eight letters, and Adam. The yardsticks:
 - plain: the same Value class and model, with a node for every multiplication and every addition;
@@ -170,43 +170,25 @@ def floor_step(w, grads, tokens, heads):
     return loss
 
 
-def median_ms(f, repeat):
-    """Median of `repeat` timed calls, in ms, after one that warms up."""
-    f()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        f()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
-
-
 def mean_step_loss(m, model, tokens):
     return m.total(m.token_losses(model, tokens)) / (len(tokens) - 1)
 
 
-def engine_times(m, d, repeat, layers=1, tokens=TOKENS):
-    """(forward, backward, Adam) in ms."""
+def engine(m, d, layers=1, tokens=TOKENS):
+    """Functions that run forward, backward and Adam once, and one that frees the graph."""
     m.N_EMBD, m.N_LAYER, m.INIT_STD = d, layers, 0.08
     model = m.unfreeze(m.init_model(27, random.Random(1)))
-    adam = m.Adam(m.weights_of(model))
-    kept = {}
+    adam, kept = m.Adam(m.weights_of(model)), {}
 
     def forward():
-        kept.clear()
+        m.N_EMBD, m.N_LAYER = d, layers
         kept["loss"] = mean_step_loss(m, model, tokens)
 
-    def forward_backward():
-        forward()
-        kept["loss"].backward()
-
-    forward_ms = median_ms(forward, repeat)
-    both = median_ms(forward_backward, repeat)
-    kept.clear()
-    return forward_ms, both - forward_ms, median_ms(lambda: adam.step(1e-4), repeat)
+    return forward, lambda: kept["loss"].backward(), lambda: adam.step(1e-9), kept.clear
 
 
-def floor_time(m, d, repeat):
+def floor(m, d):
+    """A function that runs forward and backward of the floor; its gradients are checked first."""
     m.N_EMBD, m.N_LAYER = d, 1
     w = m.init_model(27, random.Random(1))
     grads = {k: [[0.0] * len(row) for row in v] for k, v in w.items()}
@@ -218,7 +200,24 @@ def floor_time(m, d, repeat):
     for name, matrix in model.items():
         for row, grad_row in zip(matrix, grads[name]):
             assert all(abs(p.grad - g) < 1e-9 for p, g in zip(row, grad_row)), name
-    return median_ms(lambda: floor_step(w, grads, TOKENS, m.N_HEAD), repeat)
+    return lambda: floor_step(w, grads, TOKENS, m.N_HEAD)
+
+
+def medians_ms(groups, rounds):
+    """Run all groups of functions in turn, each group once to warm up and once timed, rounds times.
+    Returns the median times in ms and the rounds: what is compared is timed side by side."""
+    table = []
+    for _ in range(rounds):
+        row = []
+        for group in groups:
+            for f in group:
+                f()
+            for f in group:
+                start = time.perf_counter()
+                f()
+                row.append(1000 * (time.perf_counter() - start))
+        table.append(row)
+    return [statistics.median(column) for column in zip(*table)], table
 
 
 def steps():
@@ -229,16 +228,22 @@ def steps():
     )
     print("|" + " --- |" * 10)
     for d in (8, 16, 32):
-        forward, backward, adam = engine_times(fused, d, 25)
-        slow_forward, slow_backward, _ = engine_times(plain, d, 7)
-        floor = floor_time(fused, d, 25)
+        groups = [engine(fused, d), engine(plain, d), [floor(fused, d)]]
+        (forward, backward, adam, free, *_, by_hand), rounds = medians_ms(groups, 15)
+        whole = [(sum(r[:2]) + r[3], sum(r[4:6]) + r[7], r[8]) for r in rounds]
+        step, slow, _ = (statistics.median(column) for column in zip(*whole))
+        slower = statistics.median(b / a for a, b, _ in whole)
+        above = statistics.median(a / c for a, _, c in whole)
         size = len(fused.weights_of(fused.init_model(27, random.Random(1))))
-        step, slow = forward + backward, slow_forward + slow_backward
         print(
-            f"| {d} | {size} | {forward:.2f} | {backward:.2f} | {adam:.2f} | {step:.2f} | {slow:.1f}"
-            f" | {floor:.2f} | {slow / step:.1f} | {step / floor:.2f} |"
+            f"| {d} | {size} | {forward:.2f} | {backward + free:.2f} | {adam:.2f}"
+            f" | {step:.2f} | {slow:.1f} | {by_hand:.2f}"
+            f" | {slower:.1f} | {above:.2f} |"
         )
-    print("\nstep, plain and floor are forward and backward, without Adam.\n")
+    print(
+        "\nstep, plain and floor are forward and backward, without Adam; backward includes freeing"
+    )
+    print("the graph. The ratios are medians over 15 rounds, each of which times all three.\n")
     print("| grows with | setting | step, ms | graph, KB a token |")
     print("| --- " * 4 + "|")
     for label, d, layers, length in (
@@ -247,7 +252,7 @@ def steps():
         ("length", 16, 1, 4), ("length", 16, 1, 8), ("length", 16, 1, 15),
     ):  # fmt: skip
         tokens = [0, *(1 + i % 26 for i in range(length)), 0]
-        forward, backward, _ = engine_times(fused, d, 9, layers, tokens)
+        (forward, backward, _, free), _ = medians_ms([engine(fused, d, layers, tokens)], 11)
         model = fused.unfreeze(fused.init_model(27, random.Random(1)))
         gc.collect()
         tracemalloc.start()
@@ -256,11 +261,11 @@ def steps():
         tracemalloc.stop()
         del loss
         value = {"width": f"d = {d}", "depth": f"{layers} layers", "length": f"{length} letters"}
-        print(f"| {label} | {value[label]} | {forward + backward:.2f} | {memory:.0f} |")
+        print(f"| {label} | {value[label]} | {forward + backward + free:.2f} | {memory:.0f} |")
 
 
 def scripts():
-    print("\n| script | seconds | peak memory, MB | exit status |")
+    print("| script | seconds | peak memory, MB | exit status |")
     print("| --- " * 4 + "|")
     overall = 0.0
     for name in ("microlora", "microdpo", "microppo", "micromoe"):
@@ -277,11 +282,11 @@ def scripts():
         overall += seconds
         memory = usage.ru_maxrss / 1024
         print(f"| {name} | {seconds:.0f} | {memory:.0f} | {process.returncode} |", flush=True)
-    print(f"| together | {overall:.0f} | | |")
+    print(f"| together | {overall:.0f} | | |\n", flush=True)
 
 
 if __name__ == "__main__":
+    if "scripts" in sys.argv[1:]:  # first: a child's peak memory is at least its parent's
+        scripts()
     gc.disable()  # as the scripts do
     steps()
-    if "scripts" in sys.argv[1:]:
-        scripts()
