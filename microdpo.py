@@ -59,7 +59,7 @@ TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in sectio
 STEPS = 200  # updates of DPO, and of the control
 BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
 BETA = BETAS[1]  # the one that is shown in detail
-DPO_LR = 0.004  # the best of a grid, found on other seeds (docs/implementation.md)
+DPO_LR = 0.004  # from a grid on other seeds, a little below the best (docs/implementation.md)
 CHOSEN_LR = 0.006  # the same for the control
 
 SAMPLES = 300  # fresh names from each model when it is judged

@@ -59,7 +59,7 @@ ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
 # The sweep: (label, adapted matrices, rank, learning rate); rank 0 is no adapter. wq wk wv wo are
 # attention's projections, w1 w2 the MLP's, "0." is the layer; lm_head makes the logits of the next
 # letter. EVERY is every matrix but the embeddings. Each rate is the best of a grid for its own row,
-# full fine-tuning included, found on other seeds (docs/implementation.md).
+# or as good, full fine-tuning included, found on other seeds (docs/implementation.md).
 FULL = "full fine-tuning"
 ATTENTION = ["0.wq", "0.wk", "0.wv", "0.wo"]
 EVERY = [*ATTENTION, "0.w1", "0.w2", "lm_head"]

@@ -260,7 +260,11 @@ def steps():
         memory = tracemalloc.get_traced_memory()[0] / 1024 / (length + 1)
         tracemalloc.stop()
         del loss
-        value = {"width": f"d = {d}", "depth": f"{layers} layers", "length": f"{length} letters"}
+        value = {
+            "width": f"d = {d}",
+            "depth": f"{layers} layer{'s' * (layers > 1)}",
+            "length": f"{length} letters",
+        }
         print(f"| {label} | {value[label]} | {forward + backward + free:.2f} | {memory:.0f} |")
 
 
