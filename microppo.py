@@ -1313,8 +1313,8 @@ def experiment(seed: int, names: str | None) -> int:
     print("""
   proxy      the reward model's score, 0 for the reference's average answer
   gold       flow, which the training knows only through the annotator's choices
-  KL, entr.  drift, nats per answer; entropy of the choices, nats per token: means
-             of log pi - log pi_ref, and of -log pi, over the answers
+  KL, entr.  drift, nats per answer; entropy of the choices, nats per token:
+             means of log pi - log pi_ref, and of -log pi, over the answers
   clip       share of the ratios beyond the clip, after the round's first update
   low, high  the smallest and the largest ratio
   expl.      the critic's explained variance; policy, value: the two losses""")
