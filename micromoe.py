@@ -1034,7 +1034,7 @@ def experiment(seed: int, names: str | None) -> int:
             for counter in (letters, tags)
         ]
         print(f"  expert {i + 1:2}   letters {top[0]:23}  codes {top[1]}")
-    print("\nfrequent letters (down) to experts (across), darkest if a letter always goes there")
+    print("\nletters (down) to experts (across), darkest if a letter always goes there")
     print("     " + "".join(f"{i + 1:3}" for i in range(EXPERTS)))
     for letter, count in sorted(Counter(x for x, _, _ in moe.choices).most_common(16)):
         cells = Counter(expert for x, _, expert in moe.choices if x == letter)
