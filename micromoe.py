@@ -996,7 +996,7 @@ def experiment(seed: int, names: str | None) -> int:
         "MoE, unbalanced": fit(task, "MoE, unbalanced", 0, 0.0, seed),
         "dense, equal size": fit(task, "dense, equal size", EXPERTS * EXPERT_WIDTH, 0.0, seed),
     }
-    lean, moe, free, large = rows.values()
+    lean, moe, free, _ = rows.values()
     fair = 1.0 / EXPERTS
 
     print(f"\ntraining loss per letter, in nats, over {STEPS} steps")
@@ -1062,15 +1062,16 @@ def experiment(seed: int, names: str | None) -> int:
         print(f"  about the {input_:6} {found:.3f} ({luck:.3f})")
 
     change = moe.balances[-1] - moe.balances[0]
-    ratio = sum(moe.losses) / sum(lean.losses)
+    # The bound of two standard errors is that of "no worse, as far as the noise lets us see".
+    worse = (sum(moe.losses) - sum(lean.losses)) / len(moe.losses)
+    noise = math.hypot(standard_error(moe.losses), standard_error(lean.losses))
     return check_claims(
         [
             ("balanced: least used expert, fair shares", min(moe.shares[-1]) / fair, ">=", 0.5),
             ("unbalanced: least used expert, fair shares", min(free.shares[-1]) / fair, "<=", 0.1),
             ("change of the balance loss in training", change, "<=", -0.01),
             ("information of letters, over chance", told[0] / chance[0], ">=", 3.0),
-            ("loss, of the dense MLP of equal work", ratio, "<=", 1.1),
-            ("MLP work, of the dense MLP of equal size", moe.work / large.work, "<=", 2 / 3),
+            ("loss above that of dense, equal work, s.e.", worse / noise, "<=", 2.0),
         ]
     )
 
