@@ -292,28 +292,27 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def graph(self) -> list[Value]:
-        """This node and those below it that have children, each after its children.
+        """This node and those below it that have children, each after its children, all with a grad
+        of zero: only parameters, which have no children, keep theirs from one call to the next.
 
         A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
-        Parameters have no children and need no visit.
         """
-        seen: set[Value] = set()
         order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
         while stack:
             node = stack[-1]
-            if node in seen:  # back again: everything below it is in order
+            if node.grad is SEEN:  # back again: everything below it is in order
                 order[stack.pop()] = None
             else:
-                seen.add(node)
-                stack += [c for c in node.children if c.children and c not in seen]
+                node.grad = SEEN
+                stack += [c for c in node.children if c.children and c.grad is not SEEN]
+        for node in order:
+            node.grad = 0.0
         return list(order)
 
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:  # only parameters keep their grad from one call to the next
-            node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
             node.push()
@@ -325,6 +324,7 @@ class Value:
                 child.grad += local * grad
 
 
+SEEN = float("nan")  # what graph() puts into the grad of a node that it has been to
 OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
@@ -340,12 +340,11 @@ def floats(xs: Vector) -> Sequence[float]:
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
-def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
-    """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data = floats(a)
-    b_data = floats(b) if b_data is None else b_data
+    a_data, b_data = floats(a), floats(b)
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -466,7 +465,9 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,).
+    """W x, shapes (n, m) and (m,) to (n,): dot() of every row and x, but with one look at x.
+
+    A frozen W is made of floats, as its first row tells.
 
     What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
     of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
@@ -475,12 +476,16 @@ def linear(weights: Matrix, x: Vector) -> list[Any]:
     if len(weights[0]) != len(x):
         raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
     on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):  # with all of them off, let them stay: dot() wants an entry
+    if 0 < sum(on) < len(x):  # with all of them off, let them stay: floats() wants an entry
         x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
-    x_data = floats(x)
-    if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
-        return [sum(map(mul, row, x)) for row in weights]
-    return [dot(row, x, x_data) for row in weights]
+    x_data, frozen = floats(x), floats(weights[0]) is weights[0]
+    rows = weights if frozen else [floats(row) for row in weights]
+    products = [sum(map(mul, row, x_data)) for row in rows]
+    if x_data is x:
+        return products if frozen else [Value(y, w, x) for y, w in zip(products, weights)]
+    if frozen:
+        return [Value(y, x, row) for y, row in zip(products, rows)]
+    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
 
 
 def add(a: Vector, b: Vector) -> list[Any]:

@@ -47,7 +47,7 @@ def plain_engine():
             result = result + x
         return result
 
-    def dot(a, b, _=None):
+    def dot(a, b):
         return total([x * y for x, y in zip(a, b)])
 
     def softmax(logits, t=1.0):
