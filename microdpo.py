@@ -262,28 +262,27 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def graph(self) -> list[Value]:
-        """This node and those below it that have children, each after its children.
+        """This node and those below it that have children, each after its children, all with a grad
+        of zero: only parameters, which have no children, keep theirs from one call to the next.
 
         A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
-        Parameters have no children and need no visit.
         """
-        seen: set[Value] = set()
         order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
         while stack:
             node = stack[-1]
-            if node in seen:  # back again: everything below it is in order
+            if node.grad is SEEN:  # back again: everything below it is in order
                 order[stack.pop()] = None
             else:
-                seen.add(node)
-                stack += [c for c in node.children if c.children and c not in seen]
+                node.grad = SEEN
+                stack += [c for c in node.children if c.children and c.grad is not SEEN]
+        for node in order:
+            node.grad = 0.0
         return list(order)
 
     def backward(self) -> None:
         """Add d(self)/d(parameter) to the grad of every parameter below."""
         order = self.graph()
-        for node in order:  # only parameters keep their grad from one call to the next
-            node.grad = 0.0
         self.grad = 1.0
         for node in reversed(order):
             node.push()
@@ -295,6 +294,7 @@ class Value:
                 child.grad += local * grad
 
 
+SEEN = float("nan")  # what graph() puts into the grad of a node that it has been to
 OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
@@ -310,12 +310,11 @@ def floats(xs: Vector) -> Sequence[float]:
     return [x.data for x in xs] if isinstance(xs[0], Value) else xs
 
 
-def dot(a: Vector, b: Vector, b_data: Sequence[float] | None = None) -> Any:
-    """sum_i a_i b_i of two equally long vectors; b_data is floats(b), if the caller has it."""
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors."""
     if len(a) != len(b):
         raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data = floats(a)
-    b_data = floats(b) if b_data is None else b_data
+    a_data, b_data = floats(a), floats(b)
     result = sum(map(mul, a_data, b_data))
     if a_data is not a and b_data is not b:
         return Value(result, (*a, *b), (*b_data, *a_data))
@@ -436,7 +435,9 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,).
+    """W x, shapes (n, m) and (m,) to (n,): dot() of every row and x, but with one look at x.
+
+    A frozen W is made of floats, as its first row tells.
 
     What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
     of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
@@ -445,12 +446,16 @@ def linear(weights: Matrix, x: Vector) -> list[Any]:
     if len(weights[0]) != len(x):
         raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
     on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):  # with all of them off, let them stay: dot() wants an entry
+    if 0 < sum(on) < len(x):  # with all of them off, let them stay: floats() wants an entry
         x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
-    x_data = floats(x)
-    if x_data is x and floats(weights[0]) is weights[0]:  # all floats: no need to ask dot()
-        return [sum(map(mul, row, x)) for row in weights]
-    return [dot(row, x, x_data) for row in weights]
+    x_data, frozen = floats(x), floats(weights[0]) is weights[0]
+    rows = weights if frozen else [floats(row) for row in weights]
+    products = [sum(map(mul, row, x_data)) for row in rows]
+    if x_data is x:
+        return products if frozen else [Value(y, w, x) for y, w in zip(products, weights)]
+    if frozen:
+        return [Value(y, x, row) for y, row in zip(products, rows)]
+    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
 
 
 def add(a: Vector, b: Vector) -> list[Any]:
@@ -781,14 +786,20 @@ def chance_of(text: dict[str, str]) -> float:
 # answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
 
 
-def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
-    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1), in nats, a Value or a float.
+def log_probs(model: Model, prompt: Sequence[int], *answers: Sequence[int]) -> list[Any]:
+    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1) of each answer y, in nats.
 
     The prompt x starts with EDGE, and its own tokens are left out of the sum. The answer y ends
     with EDGE (if the context did not end first), which is in the sum: where to stop is part of y.
+    All answers go on from one reading of the prompt, each with a cache of its own.
     """
-    losses = token_losses(model, [*prompt, *answer])
-    return -total(losses[len(prompt) - 1 :])
+    sums, cache = [], new_cache()
+    first = [gpt(model, token, cache) for token in prompt][-1]  # the logits of y_1
+    for answer in answers:
+        own = [(keys[:], values[:]) for keys, values in cache]
+        logits = [first, *(gpt(model, token, own) for token in answer[:-1])]
+        sums.append(-total(list(map(cross_entropy, logits, answer))))
+    return sums
 
 
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
@@ -818,15 +829,13 @@ def prepare(
     """Encode a comparison; chance is 1 for those of a file, whose annotator is unknown."""
     x = encode(text["prompt"], alphabet)[:-1]
     y_w, y_l = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
-    return Pair(x, y_w, y_l, log_prob(reference, x, y_w), log_prob(reference, x, y_l), chance)
+    return Pair(x, y_w, y_l, *log_probs(reference, x, y_w, y_l), chance)
 
 
 def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
     """log pi(y|x) - log pi_ref(y|x) of the chosen answer, and of the rejected one."""
-    return (
-        log_prob(model, pair.prompt, pair.chosen) - pair.ref_chosen,
-        log_prob(model, pair.prompt, pair.rejected) - pair.ref_rejected,
-    )
+    chosen, rejected = log_probs(model, pair.prompt, pair.chosen, pair.rejected)
+    return chosen - pair.ref_chosen, rejected - pair.ref_rejected
 
 
 def preferences(
@@ -841,7 +850,7 @@ def preferences(
 
     def loss_of(pair: Pair) -> Value:
         if beta is None:
-            return -log_prob(policy, pair.prompt, pair.chosen)
+            return -log_probs(policy, pair.prompt, pair.chosen)[0]
         return dpo_loss(*log_ratios(policy, pair), beta)
 
     def learn() -> float:
@@ -927,8 +936,8 @@ def judge(
     for prompt in prompts:
         x = encode(prompt, alphabet)[:-1]
         y = sample(policy, x, rng)
-        expected = log_prob(reference, x, y)
-        kls.append(log_prob(policy, x, y) - expected)
+        expected = log_probs(reference, x, y)[0]
+        kls.append(log_probs(policy, x, y)[0] - expected)
         surprise -= expected
         tokens += len(y)
         names.append(prompt + decode(y, alphabet))

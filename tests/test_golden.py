@@ -159,8 +159,8 @@ class Golden(unittest.TestCase):
             x,
             chosen,
             rejected,
-            m.log_prob(reference, x, chosen),
-            m.log_prob(reference, x, rejected),
+            m.log_probs(reference, x, chosen)[0],
+            m.log_probs(reference, x, rejected)[0],
             1.0,
         )
         ratios = m.log_ratios(model, pair)
@@ -172,7 +172,7 @@ class Golden(unittest.TestCase):
         self.compare("DPO: rewards", got, [logged["rewards_chosen"], logged["rewards_rejected"]])
         self.compare("DPO: margin", got[0] - got[1], logged["rewards_margins"])
         self.assertEqual(float(got[0] > got[1]), logged["rewards_accuracies"])
-        log_probs = [m.log_prob(case["weights"], x, y) for y in (chosen, rejected)]
+        log_probs = [m.log_probs(case["weights"], x, y)[0] for y in (chosen, rejected)]
         self.compare(
             "DPO: log-probs", log_probs, [logged["logps_chosen"], logged["logps_rejected"]]
         )

@@ -87,12 +87,12 @@ class LogProb(unittest.TestCase):
         x, y = [0, 1, 2], [3, 4, 0]
         chances = self.probabilities(x + y[:-1])
         want = sum(math.log(p[t]) for p, t in zip(chances[2:], y))
-        self.assertAlmostEqual(m.log_prob(self.model, x, y), want, 12)
+        self.assertAlmostEqual(m.log_probs(self.model, x, y)[0], want, 12)
 
     def test_the_end_token_counts(self):
         x = [0, 1]
-        with_end = m.log_prob(self.model, x, [3, 0])
-        without = m.log_prob(self.model, x, [3])
+        with_end = m.log_probs(self.model, x, [3, 0])[0]
+        without = m.log_probs(self.model, x, [3])[0]
         self.assertAlmostEqual(
             with_end - without, math.log(self.probabilities([0, 1, 3])[-1][0]), 12
         )
@@ -100,17 +100,29 @@ class LogProb(unittest.TestCase):
     def test_all_finished_and_unfinished_answers_sum_to_one(self):
         """Answers of up to two letters, and all longer ones as a whole."""
         x = [0, 1]
-        mass = math.exp(m.log_prob(self.model, x, [0]))
+        mass = math.exp(m.log_probs(self.model, x, [0])[0])
         for a in range(1, 6):
-            mass += math.exp(m.log_prob(self.model, x, [a, 0]))
+            mass += math.exp(m.log_probs(self.model, x, [a, 0])[0])
             for b in range(1, 6):
-                mass += math.exp(m.log_prob(self.model, x, [a, b]))
+                mass += math.exp(m.log_probs(self.model, x, [a, b])[0])
         self.assertAlmostEqual(mass, 1.0, 12)
+
+    def test_one_reading_of_the_prompt_serves_every_answer(self):
+        x, answers, slopes = [0, 1, 2], ([3, 4, 0], [0], [3, 3, 1, 0]), [0.7, -1.3, 0.4]
+        together, alone = m.unfreeze(self.model), m.unfreeze(self.model)
+        sums = m.log_probs(together, x, *answers)
+        m.dot(slopes, sums).backward()
+        for y, slope, one in zip(answers, slopes, sums):
+            full = m.total(m.token_losses(alone, x + y)[len(x) - 1 :]) * -slope
+            full.backward()
+            self.assertAlmostEqual(one.data * slope, full.data, 12)
+        for a, b in zip(m.weights_of(together), m.weights_of(alone)):
+            self.assertAlmostEqual(a.grad, b.grad, 12)
 
     def test_prompt_tokens_contribute_nothing(self):
         """The graph holds one cross-entropy for each token of the answer, none for the prompt."""
         for x, y in (([0, 1, 2], [3, 0]), ([0], [1, 2, 3, 4, 0]), ([0, 5, 5, 5], [0])):
-            graph = m.log_prob(m.unfreeze(self.model), x, y).graph()
+            graph = m.log_probs(m.unfreeze(self.model), x, y)[0].graph()
             slopes = [n.local_grads for n in graph if len(n.children) == 6]
             entropies = [s for s in slopes if abs(sum(s)) < 1e-9 and min(s) < -0.5]
             self.assertEqual(len(entropies), len(y))
@@ -136,7 +148,7 @@ class LogProb(unittest.TestCase):
         pair = m.prepare(text, self.model, self.alphabet)
         self.assertEqual(pair.prompt, [0, 1, 2])
         self.assertEqual((pair.chosen, pair.rejected), ([3, 0], [4, 5, 0]))
-        self.assertEqual(pair.ref_chosen, m.log_prob(self.model, [0, 1, 2], [3, 0]))
+        self.assertEqual(pair.ref_chosen, m.log_probs(self.model, [0, 1, 2], [3, 0])[0])
         self.assertEqual(m.log_ratios(self.model, pair), (0.0, 0.0))
 
 
@@ -156,7 +168,7 @@ class Steps(unittest.TestCase):
         want = sum(m.dpo_loss(*m.log_ratios(frozen, p), 0.5) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
         loss = m.preferences(model, pairs, None, random.Random(4))()
-        want = -sum(m.log_prob(frozen, p.prompt, p.chosen) for p in drawn) / m.BATCH
+        want = -sum(m.log_probs(frozen, p.prompt, p.chosen)[0] for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
 
     def test_every_pair_is_drawn_once_before_any_is_drawn_again(self):
@@ -167,11 +179,11 @@ class Steps(unittest.TestCase):
             for c in "cdefghij"
         ]
 
-        def note(policy, x, y, real=m.log_prob):
+        def note(policy, x, y, real=m.log_probs):
             drawn.append(y[0])
             return real(policy, x, y)
 
-        with patch.object(m, "log_prob", note):
+        with patch.object(m, "log_probs", note):
             learn = m.preferences(m.unfreeze(model), pairs, None, random.Random(4))
             for _ in range(2 * len(pairs) // m.BATCH):
                 learn()
@@ -298,8 +310,8 @@ class Judging(unittest.TestCase):
             while answers:
                 y = answers.pop()
                 if y and (y[-1] == 0 or len(y) == 3):
-                    p = m.log_prob(policy, [0, 1], y)
-                    exact += math.exp(p) * (p - m.log_prob(reference, [0, 1], y))
+                    p = m.log_probs(policy, [0, 1], y)[0]
+                    exact += math.exp(p) * (p - m.log_probs(reference, [0, 1], y)[0])
                 else:
                     answers += [[*y, t] for t in range(4)]
             verdict = m.judge(policy, reference, ["a"] * 2000, alphabet, 3)
