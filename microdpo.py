@@ -829,7 +829,8 @@ def prepare(
     """Encode a comparison; chance is 1 for those of a file, whose annotator is unknown."""
     x = encode(text["prompt"], alphabet)[:-1]
     y_w, y_l = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
-    return Pair(x, y_w, y_l, *log_probs(reference, x, y_w, y_l), chance)
+    ref_w, ref_l = log_probs(reference, x, y_w, y_l)
+    return Pair(x, y_w, y_l, ref_w, ref_l, chance)
 
 
 def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:

@@ -53,7 +53,7 @@ HELD_OUT = 0.25  # share of the names, of both kinds, that nothing is trained on
 PRETRAIN_STEPS = 500  # the base loss has flattened by then
 PRETRAIN_LR = 0.01  # Adam's learning rate at its peak, as every rate below
 
-ADAPT_STEPS = 300  # the same for every row of the sweep
+ADAPT_STEPS = 250  # the same for every row of the sweep
 ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
 
 # The sweep: (label, adapted matrices, rank, learning rate); rank 0 is no adapter. wq wk wv wo are
@@ -736,8 +736,8 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
 #   they would stay so: with g = dL/d(W' x), the gradient of A is (alpha/r) B^T g x^T, and that of B
 #   is (alpha/r) g (A x)^T.
 # - W is made of floats here, not of Values. Nothing is computed or stored for its gradient:
-#   linear() of floats and Values has edges to the Values only. Above an adapter the gradient still passes
-#   through W to x; below the lowest one x is floats too, and the graph does not even begin.
+#   linear() of floats and Values has edges to the Values only. Above an adapter the gradient still
+#   passes through W to x; below the lowest one x is floats too, and the graph does not even begin.
 # - B A is a sum of r terms. alpha/r is meant to keep the sum's size when r changes, so that the
 #   learning rate need not change much. (The rates of the sweep were tuned row by row all the same.)
 #

@@ -57,8 +57,8 @@ CODES = 10  # secret codes, each a permutation of the alphabet: 260 facts to kno
 EXPERTS = 16  # in the layer: so many that, without the balance loss, some starve
 TOP_K = 2  # experts for each token
 EXPERT_WIDTH = 4  # hidden units of an expert
-BALANCE = 0.5  # weight of the balance loss
-STEPS = 240  # the same for every model
+BALANCE = 0.7  # weight of the balance loss
+STEPS = 200  # the same for every model
 LR = 0.02  # Adam's learning rate at its peak
 
 

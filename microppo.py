@@ -71,11 +71,11 @@ CRITIC_ROLLOUTS = 400  # answers of the reference that the critic learns from be
 CRITIC_STEPS = 300  # updates of the critic before the loop
 CRITIC_LR = 0.02  # the constant rate in the loop, too
 
-ITERATIONS = 24  # rounds of PPO: first write answers, then learn from them
+ITERATIONS = 20  # rounds of PPO: first write answers, then learn from them
 ROLLOUTS = 16  # answers per round
-EPOCHS = 4  # times that each answer is learnt from
+EPOCHS = 3  # times that each answer is learnt from
 MINIBATCH = 8  # answers per update
-POLICY_LR = 0.005  # constant in the loop
+POLICY_LR = 0.006  # constant in the loop
 KL_COEF = 0.2  # reward lost per nat of KL; rewards are in standard deviations of the score
 CLIP = 0.2  # how far a probability ratio may move from 1 before its gradient is cut
 VALUE_CLIP = 0.2  # how far the critic's value may move in a round before its gradient is cut

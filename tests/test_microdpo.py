@@ -108,14 +108,14 @@ class LogProb(unittest.TestCase):
         self.assertAlmostEqual(mass, 1.0, 12)
 
     def test_one_reading_of_the_prompt_serves_every_answer(self):
-        x, answers, slopes = [0, 1, 2], ([3, 4, 0], [0], [3, 3, 1, 0]), [0.7, -1.3, 0.4]
+        x, answers, weights = [0, 1, 2], ([3, 4, 0], [0], [3, 3, 1, 0]), [0.7, -1.3, 0.4]
         together, alone = m.unfreeze(self.model), m.unfreeze(self.model)
         sums = m.log_probs(together, x, *answers)
-        m.dot(slopes, sums).backward()
-        for y, slope, one in zip(answers, slopes, sums):
-            full = m.total(m.token_losses(alone, x + y)[len(x) - 1 :]) * -slope
+        m.dot(weights, sums).backward()
+        for y, weight, one in zip(answers, weights, sums):
+            full = m.total(m.token_losses(alone, x + y)[len(x) - 1 :]) * -weight
             full.backward()
-            self.assertAlmostEqual(one.data * slope, full.data, 12)
+            self.assertAlmostEqual(one.data * weight, full.data, 12)
         for a, b in zip(m.weights_of(together), m.weights_of(alone)):
             self.assertAlmostEqual(a.grad, b.grad, 12)
 
