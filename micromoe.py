@@ -58,7 +58,7 @@ EXPERTS = 16  # in the layer: so many that, without the balance loss, some starv
 TOP_K = 2  # experts for each token
 EXPERT_WIDTH = 4  # hidden units of an expert
 BALANCE = 0.7  # weight of the balance loss
-STEPS = 200  # the same for every model
+STEPS = 240  # the same for every model
 LR = 0.02  # Adam's learning rate at its peak
 
 
