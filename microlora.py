@@ -53,7 +53,7 @@ HELD_OUT = 0.25  # share of the names, of both kinds, that nothing is trained on
 PRETRAIN_STEPS = 500  # the base loss has flattened by then
 PRETRAIN_LR = 0.01  # Adam's learning rate at its peak, as every rate below
 
-ADAPT_STEPS = 250  # the same for every row of the sweep
+ADAPT_STEPS = 300  # the same for every row of the sweep
 ALPHA = 8.0  # the adapter's output is multiplied by ALPHA / rank
 
 # The sweep: (label, adapted matrices, rank, learning rate); rank 0 is no adapter. wq wk wv wo are
