@@ -304,6 +304,8 @@ class Backward(unittest.TestCase):
         order = nodes[-1].graph()
         place = {node: i for i, node in enumerate(order)}
         self.assertEqual(len(place), len(order))
+        self.assertEqual({node.grad for node in order}, {0.0})  # no mark of the walk is left
+        self.assertEqual(nodes[-1].graph(), order)
         for node in order:
             for child in node.children:
                 if child.children:
