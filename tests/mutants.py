@@ -65,7 +65,7 @@ MUTANTS = [
     ("microdpo", "list(map(cross_entropy, logits, answer))", "list(map(cross_entropy, logits, answer[:-1]))"),
     ("microdpo", "own = [(keys[:], values[:]) for keys, values in cache]", "own = cache"),
     ("microdpo", "for token in prompt][-1]", "for token in prompt][0]"),
-    ("microdpo", "model, pair.prompt, pair.rejected) - pair.ref_rejected", "model, pair.prompt, pair.rejected)"),
+    ("microdpo", "rejected - pair.ref_rejected", "rejected"),
     ("microdpo", "turns = sum(a != b", "turns = sum(a == b"),
     ("microdpo", "rng.random() > first_wins", "rng.random() < first_wins"),
     # PPO
