@@ -152,6 +152,20 @@ class FrontDoor(unittest.TestCase):
         for line in block:
             self.assertIn(line, run)
 
+    def test_quotes_from_the_kept_runs(self):
+        quotes = (
+            ("microdpo", "beta 0.3", r"gold (\S+) at a KL of (\S+) for DPO"),
+            ("microppo", "with KL", r"gold (\S+) at a KL of (\S+) for PPO"),
+            ("microppo", "without KL", r"endless alternation, `(\w+)`"),
+            ("micromoe", "MoE, balanced", r"the mixture's loss is (\S+) in the kept run"),
+            ("micromoe", "MoE, unbalanced", r"without the balance loss it is (\S+)\.\n"),
+        )
+        for script, row, pattern in quotes:
+            run = (ROOT / "docs" / "runs" / f"{script}.txt").read_text("utf-8").splitlines()
+            words = {w for line in run if line.strip().startswith(row) for w in line.split()}
+            with self.subTest(script=script, row=row):
+                self.assertLessEqual(set(re.search(pattern, IMPLEMENTATION).groups()), words)
+
     def test_the_number_of_mutants(self):
         from tests.mutants import MUTANTS
 
