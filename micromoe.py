@@ -262,7 +262,8 @@ class Value:
         """This node and those below it that have children, each after its children, all with a grad
         of zero: only parameters, which have no children, keep theirs from one call to the next.
 
-        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit.
+        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit. A
+        node that it has been to is marked by SEEN (below) in its grad.
         """
         order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
         stack = [self]
@@ -291,7 +292,7 @@ class Value:
                 child.grad += local * grad
 
 
-SEEN = float("nan")  # what graph() puts into the grad of a node that it has been to
+SEEN = float("nan")  # one particular float, a mark that graph() leaves for as long as it walks
 OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
 
 # Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
