@@ -798,7 +798,7 @@ def log_probs(model: Model, prompt: Sequence[int], *answers: Sequence[int]) -> l
     first = [gpt(model, token, cache) for token in prompt][-1]  # the logits of y_1
     for answer in answers:
         own = [(keys[:], values[:]) for keys, values in cache]
-        logits = [first, *(gpt(model, token, own) for token in answer[:-1])]  # one before each y_t
+        logits = [first, *(gpt(model, token, own) for token in answer[:-1])]  # for y_1, y_2, ...
         sums.append(-total(list(map(cross_entropy, logits, answer))))
     return sums
 

@@ -1,6 +1,6 @@
 """How fast the engine is, beside two yardsticks, in one process.
 
-    python tests/benchmark.py             training steps, growth, memory: about a minute
+    python tests/benchmark.py             training steps, growth, memory: half a minute
     python tests/benchmark.py scripts     before that, the time and the peak memory of each script
 
 One step is forward and backward for one name of eight letters, and Adam. The yardsticks:
