@@ -4,22 +4,23 @@ Direct preference optimization (DPO, Rafailov et al. 2023, arXiv:2305.18290) lea
 comparisons: a prompt, an answer that was chosen, one that was rejected. It raises the probability
 of the chosen answer relative to the rejected one, each measured against a frozen copy of the model,
 the reference. That is one supervised loss: no reward model is trained, and nothing is sampled while
-learning. Section 7 derives why this maximizes a reward all the same.
+learning. Section 6 derives why this maximizes a reward all the same.
 
 What runs: a tiny GPT learns given names, and completes them from their first letters. A simulated
-annotator with a taste for names that flow compares pairs of completions. DPO fits the comparisons
-at three values of beta, the strength of the pull to the reference. Fine-tuning on the chosen
-answers alone, with as many updates, is the control.
+annotator with a taste of its own compares pairs of completions. DPO fits the comparisons at four
+values of beta, the strength of the pull to the reference. The control is fine-tuning on the chosen
+answers alone, with as many updates, at three learning rates.
 
-What to look for: the margin by which the chosen answers gain on the rejected ones, even where both
-become less likely; what each beta gains, and how far it drifts from the reference; how little the
-chosen answers teach without the rejected ones.
+What to look for: how little the chosen answers teach without the rejected ones. How each smaller
+beta drifts further, and that beyond some point drift makes the names worse: the comparisons no
+longer speak of such answers (Gao et al. 2022, arXiv:2210.10760, for reward models; Rafailov et al.
+2024, arXiv:2406.02900, for DPO). That chosen answers may become less likely, too.
 
 Use it when comparisons are at hand and a steady, cheap fit to them is enough. Use PPO (microppo.py)
 when new answers should be judged while learning.
 
-Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microppo.py and micromoe.py:
-if you know them, go from section 2 to section 7.
+Read from top to bottom. If you know another script: sections 3 to 5 are the same text; go from
+section 2 to section 6. The appendix holds names and manners, and needs no reading.
 """
 
 from __future__ import annotations
@@ -33,43 +34,962 @@ import random
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import mul
+from operator import mul, sub
 from typing import Any, NamedTuple, NoReturn, Union
 
-# ==================================================================================================
-# 1. THESIS: the docstring above.  2. SETTINGS
-# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS ====================================================
 
-N_EMBD = 16  # width d
-N_HEAD = 4  # attention heads, of 4 dimensions each
+N_EMBD = 8  # width d
+N_HEAD = 2  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
-INIT_STD = 0.08  # standard deviation of the initial weights
+INIT_STD = 0.08  # of the initial weights; GPT-2's 0.02 would start a model this narrow too quiet
 BATCH = 2  # names per step in pretraining, comparisons per step afterwards
 
 PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as every rate below
+HELD_OUT_NAMES = 56  # a tenth of them: their first letters are the prompts of the last test
 
 PAIRS = 600  # comparisons that the annotator makes
-HELD_OUT = 0.34  # share of them that nothing is trained on, 200 at most
-TASTE = 12.0  # how sure the annotator is: log-odds per unit of flow() in section 7
+HELD_OUT = 200  # of them, for measuring
+TASTE = 12.0  # how sure the annotator is, in log-odds per unit of gold: right in six of seven cases
 
-STEPS = 200  # updates of DPO, and of the control
-BETAS = [0.1, 0.3, 1.0]  # strength of the pull to the reference, weak to strong
-BETA = BETAS[1]  # the one that is shown in detail
-DPO_LR = 0.004  # from a grid on other seeds, a little below the best (docs/implementation.md)
-CHOSEN_LR = 0.006  # the same for the control
+STEPS = 300  # updates of DPO, and of the control: every comparison once or twice
+BETAS = [1.0, 0.3, 0.1, 0.01]  # strength of the pull to the reference, strong to weak
+BETA = 0.3  # the one that is shown in detail
+DPO_LR = 0.006  # as the next: from a grid on other seeds (docs/implementation.md)
+CHOSEN_LRS = [0.003, 0.006, 0.012]  # of the control; the best of them counts
 
-SAMPLES = 300  # fresh names from each model when it is judged
+SAMPLES = 250  # fresh names from each model when it is judged
 
 
-# ==================================================================================================
-# 3. DATA  (shared: the same text in all four scripts)
-# ==================================================================================================
-# The model reads and writes given names, one letter at a time. Any file with one name a line can
-# take their place: --names FILE.
+# 3. AUTOGRAD (shared) =============================================================================
+
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # all of them Values, or all floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Any]  # of named matrices
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0  # d(loss)/d(self), which backward() fills
+        self.children = children
+        self.local_grads = local_grads  # d(self)/d(child), in the order of children
+
+    # Each operation states its value, its children and its local derivatives. A plain number on the
+    # other side is a constant, and no child. (No script uses all of these.)
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data * other.data, (self, other), (other.data, self.data))
+        return Value(self.data * other, (self,), (other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        return Value(self.data**k, (self,), (k * self.data ** (k - 1) if k else 0.0,))
+
+    def exp(self) -> Value:
+        return Value(math.exp(self.data), (self,), (math.exp(self.data),))
+
+    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        return Value(math.tanh(self.data), (self,), (1.0 - math.tanh(self.data) ** 2,))
+
+    def relu(self) -> Value:
+        return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))
+
+    __radd__, __rmul__ = __add__, __mul__
+    def __neg__(self) -> Value: return self * -1.0
+    def __sub__(self, other: Number) -> Value: return self + -other
+    def __rsub__(self, other: float) -> Value: return -self + other
+    def __truediv__(self, other: Number) -> Value: return self * other**-1.0
+    def __rtruediv__(self, other: float) -> Value: return self**-1.0 * other
+    def __repr__(self) -> str: return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """This node and those below it that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no graph is too deep for Python's recursion
+        limit. The stack is the way down: nodes, each with the children it has yet to visit.
+        """
+        order: list[Value] = []
+        seen, way = {self}, [(self, iter(self.children))]
+        while way:
+            node, children = way[-1]
+            for child in children:
+                if child.children and child not in seen:
+                    seen.add(child)
+                    way.append((child, iter(child.children)))
+                    break
+            else:  # every child has been visited
+                order.append(node)
+                way.pop()
+        return order
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below. Parameters, which have no
+        children, keep their grad from one call to the next; every other node starts at zero."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and makes a step some ten times faster.
+
+
+def learns(xs: Vector) -> bool:
+    """Are these Values, whose gradients are wanted? The first entry tells for all."""
+    return isinstance(xs[0], Value)
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers of a vector."""
+    return [x.data for x in xs] if learns(xs) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors. Only what learns becomes a child."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if learns(a) and learns(b):
+        return Value(result, [*a, *b], [*b_data, *a_data])
+    if learns(a):
+        return Value(result, a, b_data)
+    return Value(result, b, a_data) if learns(b) else result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    return Value(sum(floats(xs)), xs, [1.0] * len(xs)) if learns(xs) else sum(xs)
+
+
+def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
+
+    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
+    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp((z - top) / t) for z in data]
+    norm = sum(exps)
+    chances = [e / norm for e in exps]
+    if not learns(logits):
+        return chances
+    slopes = [[-p * q / t for q in chances] for p in chances]
+    for i, p in enumerate(chances):
+        slopes[i][i] += p / t
+    return [Value(p, logits, row) for p, row in zip(chances, slopes)]
+
+
+def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
+    """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
+
+    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
+    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    """
+    chances = softmax(floats(scores), t)
+    means: list[Any] = []
+    for column in zip(*values):  # the same entry of every v_i
+        data = floats(column)
+        mean = sum(map(mul, chances, data))
+        children: list[Value] = []
+        slopes: list[float] = []
+        if learns(scores):
+            children += scores
+            slopes += [p * (v - mean) / t for p, v in zip(chances, data)]
+        if learns(column):
+            children += column
+            slopes += chances
+        means.append(Value(mean, children, slopes) if children else mean)
+    return means
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
+
+    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    loss = math.log(sum(math.exp(z - top) for z in data)) + top - data[target]
+    if not learns(logits):
+        return loss
+    slopes = softmax(data)
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0): x itself where it is positive, else 0.0, a constant even where x is a Value: from
+    what is switched off no path leads back."""
+    return 0.0 if (x.data if isinstance(x, Value) else x) <= 0.0 else x
+
+
+# 4. MODEL (shared) ================================================================================
+
+# The model reads and writes names, one letter at a time. Token 0, EDGE, stands before the first
+# letter and after the last one; token t is the letter alphabet[t].
+
+EDGE = 0
+
+
+def alphabet_of(names: Sequence[str]) -> list[str]:
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
+# floats or of Values; "0.wq" is the matrix wq of layer 0. project(), in gpt(), is W x for a name.
+
+
+def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
+    """Random floats, drawn from N(0, INIT_STD^2)."""
+    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats."""
+    d = N_EMBD
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,): dot() of every row with x.
+
+    Made fast in two ways, each worth a tenth of microlora's time: the numbers of x are taken once,
+    not for every row; and what relu() switched off, a 0.0 even among Values, is left out with its
+    column of W: it adds nothing to W x, and neither it nor the column gets a gradient.
+    """
+    if len(weights[0]) != len(x):
+        raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
+    if 0.0 in x:
+        on = [v != 0.0 for v in x]  # a Value equals nothing but itself
+        x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
+        if not x:
+            return [0.0] * len(weights)
+    x_data = floats(x)
+    if not learns(weights[0]):
+        products = [sum(map(mul, row, x_data)) for row in weights]
+        return [Value(y, x, row) for y, row in zip(products, weights)] if learns(x) else products
+    rows = [floats(row) for row in weights]
+    products = [sum(map(mul, row, x_data)) for row in rows]
+    if not learns(x):
+        return [Value(y, w, x_data) for y, w in zip(products, weights)]
+    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    data = floats(x)
+    scale = (dot(data, data) / len(x) + 1e-5) ** -0.5
+    if not learns(x):
+        return [v * scale for v in x]
+    # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
+    node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
+    return [v * node for v in x]
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+Cache = list[tuple[list[Any], list[Any]]]  # for each layer: keys, values of the tokens read
+
+
+def new_cache() -> Cache:
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = mlp) -> list[Any]:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    d_head = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = project(model, f"{layer}.wq", h)
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), d_head):
+            part = slice(start, start + d_head)
+            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
+            scores = [dot(query[part], key[part]) for key in keys]
+            heads += attend(scores, [v[part] for v in values], d_head**0.5)
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    logits = [gpt(model, token, cache) for token in tokens[:-1]]
+    return list(map(cross_entropy, logits, tokens[1:]))
+
+
+# --- projection (shared) --------------------------------------------------------------------------
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x, for the named matrix W."""
+    return linear(model[name], x)
+
+
+# 5. TRAINING (shared) =============================================================================
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        moments, *others = self.moments
+        falls = self.falls(lr, [p.grad for p in self.values], *moments)
+        for p, fall in zip(self.values, falls):
+            p.data -= fall
+            p.grad = 0.0
+        for (weights, grads), moments in zip(self.arrays, others):
+            weights[:] = map(sub, weights, self.falls(lr, grads, *moments))
+            grads[:] = [0.0] * len(grads)
+
+    def falls(self, lr: float, grads: list[float], m: list[float], v: list[float]) -> list[float]:
+        """What is taken from each weight; moves the moments m and v."""
+        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
+        c1, c2 = 1 - b1, 1 - b2
+        m[:] = [b1 * a + c1 * g for a, g in zip(m, grads)]
+        v[:] = [b2 * a + c2 * g * g for a, g in zip(v, grads)]
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        return [rate * a / (sqrt(scale * b) + eps) for a, b in zip(m, v)]
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float, look: Any = None
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    towards zero. look(steps done), if given, is called before every step and at the end, to measure
+    on the way. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        if look:
+            look(step)
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    if look:
+        look(steps)
+    return losses
+
+
+# --- names, learnt and written (shared) -----------------------------------------------------------
+
+def next_letter(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
+
+    Each name's graph is walked back, and dropped, before the next one's is built.
+    """
+
+    def learn() -> float:
+        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
+        size = sum(len(tokens) - 1 for tokens in batch)
+        loss = 0.0
+        for tokens in batch:
+            share = total(token_losses(model, tokens)) / size
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+def mean_loss(model: Model, names: Sequence[str], alphabet: list[str]) -> float:
+    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
+    losses = [x for name in names for x in token_losses(model, encode(name, alphabet))]
+    return sum(losses) / len(losses)
+
+
+def pretrain(names: list[str], alphabet: list[str], rng: random.Random) -> Model:
+    """A new model that has learnt names, frozen."""
+    model = unfreeze(init_model(len(alphabet), rng))
+    learn = next_letter(model, names, alphabet, rng)
+    train("pretrain", learn, Adam(weights_of(model)), PRETRAIN_STEPS, PRETRAIN_LR)
+    return freeze(model)
+
+
+def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
+    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    tokens = [prompt[-1]]
+    for _ in range(BLOCK_SIZE - len(prompt) + 1):
+        chances = softmax(gpt(model, tokens[-1], cache), t)
+        tokens += rng.choices(range(len(chances)), chances)
+        if tokens[-1] == EDGE:
+            break
+    return tokens[1:]
+
+
+# 6. THE ALGORITHM: DIRECT PREFERENCE OPTIMIZATION =================================================
+
+# --- the preference task (shared) -----------------------------------------------------------------
+
+# The model completes a name from its first letters. An annotator compares two completions. Its
+# taste is the gold score: names that flow, vowels and consonants in turn and few hard letters, and
+# that do not repeat themselves. The algorithms see the comparisons only; the gold score drives the
+# annotator and, at the end, grades the policies.
+
+VOWELS, HARD = "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü", "bcdgkpqtx"
+
+
+def flow(name: str) -> float:
+    """The share of neighbours that alternate, minus the share of hard letters."""
+    vowel = [letter in VOWELS for letter in name]
+    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
+    return turns - sum(letter in HARD for letter in name) / max(1, len(name))
+
+
+def repeats(name: str) -> float:
+    """The share of pairs of neighbours that stood in the name before: 2 of 5 in nanana."""
+    pairs = list(zip(name, name[1:]))
+    return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def gold(name: str) -> float:
+    """The gold score, at most 1. What the model has learnt hardly repeats, so that comparisons of
+    its names teach flow, and next to nothing about repeats: remember that."""
+    return flow(name) - repeats(name)
+
+
+def first_wins(first: str, second: str) -> float:
+    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry."""
+    return softmax([TASTE * gold(first), TASTE * gold(second)])[0]
+
+
+def draw_prompt(names: list[str], rng: random.Random) -> str:
+    """The first letter of some name, or the first two."""
+    return rng.choice(names)[: rng.choice((1, 2))]
+
+
+def compare(
+    model: Model, names: list[str], alphabet: list[str], rng: random.Random
+) -> dict[str, str]:
+    """The annotator's choice between two different, finished completions of one prompt."""
+    for _ in range(1000):
+        prompt = draw_prompt(names, rng)
+        start = encode(prompt, alphabet)[:-1]  # without the EDGE at its end: the name goes on
+        first, second = sample(model, start, rng), sample(model, start, rng)
+        if first != second and first[-1] == second[-1] == EDGE:
+            break
+    else:
+        fail("of 1,000 prompts none got two different, finished answers: give more varied names")
+    a, b = decode(first, alphabet), decode(second, alphabet)
+    if rng.random() > first_wins(prompt + a, prompt + b):
+        a, b = b, a
+    return {"prompt": prompt, "chosen": a, "rejected": b}
+
+
+def chance_of(text: dict[str, str]) -> float:
+    """P(the annotator, asked again, makes the same choice)."""
+    return first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
+
+
+# --- DPO ------------------------------------------------------------------------------------------
+
+# From preferences to a loss, in four steps (paper, section 4).
+#
+# x is a prompt and y an answer to it; y_w was chosen (it won), y_l rejected (it lost). pi is the
+# policy, the model that learns, and pi_ref the reference. E is the mean over prompts and over
+# answers of the policy. KL(pi || pi_ref) = E[log pi(y|x) - log pi_ref(y|x)] is how far the policy
+# has drifted, in nats.
+#
+# 1. Alignment asks for answers of high reward r that stay near the reference:
+#        maximize  E[r(x, y)] - beta KL(pi || pi_ref)
+#    A small beta lets the policy go far for a little reward.
+#
+# 2. The best policy is the reference, reweighted by the reward:
+#        pi*(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
+#    where Z(x), the sum of the numerator over every possible answer, makes it sum to 1; nobody can
+#    compute it. Why is it the best? Take the logarithm of this line and solve it for r:
+#        r(x, y) = beta log(pi*(y|x) / pi_ref(y|x)) + beta log Z(x)
+#    and put that into 1, with log(pi / pi_ref) for the KL:
+#        E[beta log(pi* / pi_ref) + beta log Z - beta log(pi / pi_ref)]
+#            = E[beta log Z(x)] - beta KL(pi || pi*)
+#    The first term does not depend on pi; the KL is 0 for pi = pi*, and above it for all others.
+#
+# 3. So rewards and policies come in pairs, and the line for r can be read the other way: any
+#    policy pi is the best one for the reward beta log(pi(y|x) / pi_ref(y|x)), plus what depends on
+#    x alone. To learn a policy is to learn a reward.
+#
+# 4. The annotator prefers y_w to y_l with probability sigmoid(r(x, y_w) - r(x, y_l)) (Bradley and
+#    Terry). Put the line for r in: beta log Z(x) is the same for both answers and cancels. What is
+#    left can be computed, and its negative log-likelihood is the DPO loss:
+#        -log sigmoid(beta [(log pi(y_w|x) - log pi_ref(y_w|x))
+#                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
+#
+# beta times the bracket is the margin: by how much the reward inside the policy prefers the chosen
+# answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
+
+
+def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
+    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1) of an answer y to the prompt x, in nats.
+
+    The prompt starts with EDGE, and its own tokens are left out of the sum. The answer ends with
+    EDGE (if the context did not end first), which is in the sum: where to stop is part of it.
+    """
+    cache = new_cache()
+    for token in prompt[:-1]:
+        gpt(model, token, cache)
+    log_probs = []
+    for read, written in zip([prompt[-1], *answer], answer):
+        log_probs.append(-cross_entropy(gpt(model, read, cache), written))
+    return total(log_probs)
+
+
+def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
+    """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
+
+    ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
+    nats, Values or floats. sigmoid(a - b) = e^a / (e^a + e^b), so this is the cross-entropy of the
+    logits (beta ratio_w, beta ratio_l), which does not overflow, whatever the margin.
+    """
+    return cross_entropy([beta * ratio_w, beta * ratio_l], 0)
+
+
+class Pair(NamedTuple):
+    """A comparison in tokens, with the reference's log-probabilities, computed once."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    ref_chosen: float  # log pi_ref(chosen | prompt)
+    ref_rejected: float
+    chance: float  # P(the annotator prefers chosen), for measuring
+
+
+def prepare(
+    text: dict[str, str], reference: Model, alphabet: list[str], chance: float = 1.0
+) -> Pair:
+    """Encode a comparison; chance is 1 for those of a file, whose annotator is unknown."""
+    prompt = encode(text["prompt"], alphabet)[:-1]
+    chosen, rejected = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
+    return Pair(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        ref_chosen=log_prob(reference, prompt, chosen),
+        ref_rejected=log_prob(reference, prompt, rejected),
+        chance=chance,
+    )
+
+
+def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
+    """log pi(y|x) - log pi_ref(y|x) of the chosen answer, and of the rejected one."""
+    chosen = log_prob(model, pair.prompt, pair.chosen) - pair.ref_chosen
+    return chosen, log_prob(model, pair.prompt, pair.rejected) - pair.ref_rejected
+
+
+def preferences(
+    policy: Model, pairs: list[Pair], beta: float | None, rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean DPO loss of BATCH comparisons, drawn without replacement
+    until all have been seen.
+
+    With None for beta it is the control's, -log pi(chosen|x), as if nothing had been rejected.
+    """
+    deck: list[Pair] = []
+
+    def loss_of(pair: Pair) -> Value:
+        if beta is None:
+            return -log_prob(policy, pair.prompt, pair.chosen)
+        return dpo_loss(*log_ratios(policy, pair), beta)
+
+    def learn() -> float:
+        loss = 0.0
+        for _ in range(BATCH):
+            deck[:] = deck or rng.sample(pairs, len(pairs))
+            share = loss_of(deck.pop()) / BATCH
+            share.backward()
+            loss += share.data
+        return loss
+
+    return learn
+
+
+# 7. EXPERIMENT ====================================================================================
+
+
+class Task(NamedTuple):
+    """What every policy starts from, learns from and is measured on."""
+
+    seed: int
+    alphabet: list[str]
+    reference: Model  # floats
+    pairs: list[Pair]
+    held_out: list[Pair]
+    prompts: list[str]  # first letters of held-out names
+    has_gold: bool  # not for comparisons from a file
+
+
+class Look(NamedTuple):
+    """Means over the held-out comparisons, after some steps."""
+
+    step: int
+    loss: float
+    margin: float
+    accuracy: float  # averaged over what the annotator might have said; a tie is half right
+    chosen: float  # log pi(chosen | prompt)
+    rejected: float
+
+
+class Verdict(NamedTuple):
+    """What fresh answers show of a policy."""
+
+    gold: float
+    gold_se: float  # the standard error of its mean
+    kl: float  # the drift, estimated from these answers: nats per answer
+    surprise: float  # -log pi_ref per token: low while they still look like names
+    length: float  # mean number of letters
+    unfinished: float  # share of answers that filled the context without an end
+    names: list[str]
+
+
+def make_task(seed: int, names: str | None, pairs: str | None) -> Task:
+    """Pretrain the reference and collect comparisons; names and pairs are the user's files."""
+    rng = random.Random(seed)
+    learnt, held_out = split(read_names(names, BLOCK_SIZE - 1), rng, HELD_OUT_NAMES)
+    alphabet = alphabet_of(learnt + held_out)
+    texts = read_pairs(pairs, alphabet) if pairs is not None else []
+    if not texts:
+        check_letters(alphabet)
+    print(f"microdpo, seed {seed}: {len(learnt)} names to learn, {len(held_out)} held out")
+    reference = pretrain(learnt, alphabet, rng)
+    loss = mean_loss(reference, held_out, alphabet)
+    print(f"the reference, after {PRETRAIN_STEPS} steps: loss {loss:.2f} nats per letter")
+    texts = texts or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
+    parts = []
+    for part in split(texts, rng, HELD_OUT):
+        chances = [chance_of(text) if pairs is None else 1.0 for text in part]
+        parts.append([prepare(t, reference, alphabet, c) for t, c in zip(part, chances)])
+    return Task(
+        seed=seed,
+        alphabet=alphabet,
+        reference=reference,
+        pairs=parts[0],
+        held_out=parts[1],
+        prompts=[draw_prompt(held_out, rng) for _ in range(SAMPLES)],
+        has_gold=pairs is None,
+    )
+
+
+def show_pairs(task: Task) -> None:
+    print(f"\n{len(task.pairs)} comparisons to learn, {len(task.held_out)} held out. Some of them:")
+    for pair in task.pairs[:6]:
+        texts = (pair.prompt + answer for answer in (pair.chosen, pair.rejected))
+        better, worse = (decode(text, task.alphabet) for text in texts)
+        score = f"gold {gold(better):5.2f} over {gold(worse):5.2f}" if task.has_gold else ""
+        print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
+
+
+def noise_limit(task: Task) -> float:
+    """The accuracy of one who knows the gold score exactly: the annotator is noisy."""
+    chances = [pair.chance for pair in task.held_out]
+    return sum(max(c, 1.0 - c) for c in chances) / len(chances)
+
+
+def look_at(policy: Model, task: Task, beta: float, step: int) -> Look:
+    frozen, rows = freeze(policy), []
+    for pair in task.held_out:
+        ratio_w, ratio_l = log_ratios(frozen, pair)
+        margin, chance = beta * (ratio_w - ratio_l), pair.chance
+        right = 0.5 if margin == 0.0 else chance if margin > 0.0 else 1.0 - chance
+        loss = dpo_loss(ratio_w, ratio_l, beta)
+        rows.append((loss, margin, right, ratio_w + pair.ref_chosen, ratio_l + pair.ref_rejected))
+    loss, margin, accuracy, chosen, rejected = (sum(column) / len(rows) for column in zip(*rows))
+    return Look(
+        step=step, loss=loss, margin=margin, accuracy=accuracy, chosen=chosen, rejected=rejected
+    )
+
+
+def align(task: Task, label: str, beta: float | None, lr: float, look: Any = None) -> Model:
+    """Train a copy of the reference; every policy sees the same comparisons in the same order.
+    look(policy, step) is called on the way."""
+    policy = unfreeze(task.reference)
+    learn = preferences(policy, task.pairs, beta, random.Random(task.seed))
+    hook = (lambda step: look(policy, step)) if look else None
+    train(label, learn, Adam(weights_of(policy)), STEPS, lr, hook)
+    return freeze(policy)
+
+
+def judge(policy: Model, task: Task) -> Verdict:
+    """Complete every prompt once with a policy of floats."""
+    rng, names, golds, kls = random.Random(task.seed), [], [], []
+    expected = tokens = unfinished = 0.0
+    for prompt in task.prompts:
+        x = encode(prompt, task.alphabet)[:-1]
+        y = sample(policy, x, rng)
+        names.append(prompt + decode(y, task.alphabet))
+        golds.append(gold(names[-1]))
+        under_reference = log_prob(task.reference, x, y)
+        kls.append(log_prob(policy, x, y) - under_reference)
+        expected += under_reference
+        tokens += len(y)
+        unfinished += y[-1] != EDGE
+    n = len(names)
+    mean = sum(golds) / n
+    return Verdict(
+        gold=mean,
+        gold_se=math.sqrt(sum((g - mean) ** 2 for g in golds) / (n - 1) / n),
+        kl=sum(kls) / n,
+        surprise=-expected / tokens,
+        length=sum(map(len, names)) / n,
+        unfinished=unfinished / n,
+        names=names,
+    )
+
+
+def lead(a: Verdict, b: Verdict) -> float:
+    """By how many standard errors a's gold score exceeds b's, as if samples were independent."""
+    return (a.gold - b.gold) / (math.hypot(a.gold_se, b.gold_se) or 1e-9)
+
+
+def show_history(history: list[Look]) -> None:
+    print(f"\nDPO at beta {BETA}, on the held-out comparisons")
+    print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
+    for x in history:
+        print(f"  {x.step:5} {x.loss:7.3f} {x.margin:7.2f} {x.accuracy:9.3f}", end="")
+        print(f" {x.chosen:15.2f} {x.rejected:17.2f}")
+    print("""  The loss sees only the difference of the last two columns, so both may fall:
+  the two answers share letters, and what makes the rejected one less likely
+  tends to do the same to the chosen one, in favour of other answers.""")
+
+
+def show_verdicts(verdicts: dict[str, Verdict], has_gold: bool) -> None:
+    print(f"\n{SAMPLES} fresh answers of each policy")
+    title = "  gold +- s.e.  " if has_gold else ""
+    print(f"  {'':18}{title}     KL  surprise  length  unfinished")
+    for label, v in verdicts.items():
+        score = f"{v.gold:6.3f} +- {v.gold_se:.3f}" if has_gold else ""
+        print(f"  {label:18}{score}{v.kl:8.2f}{v.surprise:10.2f}", end="")
+        print(f"{v.length:8.1f}{v.unfinished:12.1%}")
+    print("""  KL          drift from the reference, in nats per answer
+  surprise    of the reference at the answers, in nats per token
+  unfinished  answers that filled the context without coming to an end""")
+    if has_gold:
+        print("\nwhat each drift buys: the paper's figure 2 (left)")
+        marks = dict(zip(verdicts, "Rxyzabcdefghijklmnop"))
+        points = [(marks[label], v.kl, v.gold) for label, v in verdicts.items()]
+        plot(points, x_label="KL", y_label="gold score")
+        print("  R the reference, x y z chosen only, a b c ... DPO from the largest beta down")
+    print("\nanswers to the same prompts")
+    for label, v in verdicts.items():
+        print(f"  {label:18} {words(v.names, 57)}")
+
+
+def experiment(seed: int, names: str | None, pairs: str | None) -> int:
+    check_settings()
+    task = make_task(seed, names, pairs)
+    show_pairs(task)
+    limit = noise_limit(task)
+    if task.has_gold:
+        print(f"  Who knows the gold score would agree with {limit:.1%} of those held out.")
+
+    # The control, and DPO at every beta.
+    history: list[Look] = []
+
+    def look(policy: Model, step: int) -> None:
+        if step % max(1, STEPS // 5) == 0 or step == STEPS:
+            history.append(look_at(policy, task, BETA, step))
+
+    policies = {"reference": task.reference}
+    for lr in CHOSEN_LRS:
+        policies[f"chosen only {lr}"] = align(task, f"chosen only {lr}", None, lr)
+    for beta in sorted(BETAS, reverse=True):
+        label = f"beta {beta}"
+        policies[label] = align(task, label, beta, DPO_LR, look if beta == BETA else None)
+    show_history(history)
+
+    # Judge every policy by fresh answers to the same prompts.
+    verdicts = {label: judge(policy, task) for label, policy in policies.items()}
+    show_verdicts(verdicts, task.has_gold)
+    dpo = [verdicts[f"beta {beta}"] for beta in BETAS]
+    drifted = verdicts[f"beta {min(BETAS)}"]
+    control = max((verdicts[f"chosen only {lr}"] for lr in CHOSEN_LRS), key=lambda v: v.gold)
+    best = max(dpo, key=lambda v: v.gold)
+    loss, accuracy = history[-1].loss, history[-1].accuracy
+    claims: list[Claim] = [("held-out loss; ln 2 = 0.693 before", loss, "<=", 0.62)]
+    if task.has_gold:
+        start = verdicts["reference"]
+        claims += [
+            ("held-out accuracy, share of the noise's limit", accuracy / limit, ">=", 0.75),
+            ("best beta's gold above the reference's, s.e.", lead(best, start), ">=", 4.0),
+            ("best beta's gold above chosen-only's, s.e.", lead(best, control), ">=", 2.0),
+            ("smallest beta's gold below the best's by", best.gold - drifted.gold, ">=", 0.05),
+            ("smallest beta's KL, times the best's", drifted.kl / best.kl, ">=", 2.0),
+        ]
+    return check_claims(claims)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    pairs = "your own comparisons: JSON lines with prompt, chosen and rejected"
+    return run(experiment, "How do preferences align a language model?", argv, pairs=pairs)
+
+
+# APPENDIX: names and manners; nobody needs to read it =============================================
+
+def check_settings() -> None:
+    """An edit works, or ends here with one clear line."""
+    check_model_settings()
+    at_least(1, BATCH=BATCH, PRETRAIN_STEPS=PRETRAIN_STEPS, HELD_OUT_NAMES=HELD_OUT_NAMES)
+    at_least(20, PAIRS=PAIRS)
+    at_least(1, HELD_OUT=HELD_OUT, STEPS=STEPS)
+    at_least(2, SAMPLES=SAMPLES)
+    at_least(0.0, PRETRAIN_LR=PRETRAIN_LR, TASTE=TASTE, DPO_LR=DPO_LR)
+    for beta in BETAS:
+        at_least(1e-6, beta=beta)
+    for lr in CHOSEN_LRS:
+        at_least(0.0, lr=lr)
+    if BETA not in BETAS:
+        fail(f"BETA = {BETA} is not among BETAS = {BETAS}: add it there")
+    if not 1 <= len({*CHOSEN_LRS}) == len(CHOSEN_LRS) <= 3:
+        fail("CHOSEN_LRS: give one to three different rates; the picture has no more marks")
+    if not len({*BETAS}) == len(BETAS) <= 16:
+        fail("BETAS: give up to 16 different values; the picture has no more marks")
+
+
+def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
+    """Comparisons from JSON lines with the keys prompt, chosen and rejected, as TRL takes them."""
+    keys, pairs = ("prompt", "chosen", "rejected"), []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line:
+            continue
+        where = f"{path}, line {number}"
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            fail(f"{where}: not JSON; write one object per line")
+        if not isinstance(found, dict) or not all(isinstance(found.get(k), str) for k in keys):
+            fail(f"{where}: give the keys prompt, chosen and rejected, each with a string")
+        pair = {key: found[key].lower() for key in keys}
+        unknown = sorted(set("".join(pair.values())) - set(alphabet))
+        if unknown:
+            fail(f"{where}: {unknown[0]!r} is in none of the names; give --names that use it")
+        if pair["chosen"] == pair["rejected"]:
+            fail(f"{where}: chosen equals rejected; give two different answers")
+        if max(len(pair["prompt"] + pair[key]) for key in keys[1:]) >= BLOCK_SIZE:
+            fail(f"{where}: longer than the context; {BLOCK_SIZE - 1} letters is the most")
+        pairs.append(pair)
+    if len(pairs) < 20:
+        fail(f"{path}: {len(pairs)} pairs are too few to hold some out; give 20 or more")
+    return pairs
+
+
+# --- letters that can be judged (shared) ----------------------------------------------------------
+
+def check_letters(alphabet: list[str]) -> None:
+    """The annotator has to know some vowels and some consonants among the letters."""
+    if not 0 < sum(letter in VOWELS for letter in alphabet[1:]) < len(alphabet) - 1:
+        fail("flow() needs vowels it knows, a e i o u y or accented ones, and other letters too")
+
+
+# --- the names (shared) ---------------------------------------------------------------------------
 
 NAMES = """
 aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
@@ -114,13 +1034,30 @@ viola virginia vivian wallace walter warren wendy wesley wilbur willa william wi
 yara yvette yvonne zachary zara
 """.split()
 
-EDGE = 0  # the token before the first letter and after the last one
 
+# --- reading files (shared) -----------------------------------------------------------------------
 
 def fail(message: str) -> NoReturn:
     """End the program with one clear line and exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
+    note("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
     raise SystemExit(2)
+
+
+def at_least(least: float, **settings: float) -> None:
+    """Every one of these settings is a finite number, a whole one if least is, and no smaller."""
+    kind, wanted = (int, "whole ") if isinstance(least, int) else ((int, float), "")
+    for name, value in settings.items():
+        ok = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        if not ok or value < least:
+            fail(f"{name} = {value!r}: give a {wanted}number from {least} on")
+
+
+def check_model_settings() -> None:
+    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
+    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
+    at_least(0.0, INIT_STD=INIT_STD)
+    if N_EMBD % N_HEAD:
+        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
 
 
 def read_lines(path: str) -> list[str]:
@@ -136,544 +1073,107 @@ def read_lines(path: str) -> list[str]:
             lines.append(line.decode("utf-8").strip())
         except UnicodeDecodeError:
             fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
-        if not lines[-1].isprintable():
-            fail(f"{path}, line {number}: holds control characters; give a text file")
     return lines
 
 
-def read_names(path: str | None) -> list[str]:
-    """The embedded names, or those of a file: lower case, each name once."""
-    if path is None:
-        return NAMES
-    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
-    longest = BLOCK_SIZE - 1
-    names = [name for name in found if len(name) <= longest]
+def read_names(path: str | None, longest: int) -> list[str]:
+    """The embedded names, or those of a file: lower case, each once, of up to longest letters."""
+    where, found = path or "the embedded names", list(NAMES)
+    if path is not None:
+        found = []
+        for number, line in enumerate(read_lines(path), 1):
+            for letter in line:
+                if not letter.isprintable():
+                    called = unicodedata.name(letter, "a control character")
+                    fail(f"{path}, line {number}: holds {called} (U+{ord(letter):04X}); remove it")
+            if line:
+                found.append(line.lower())
+    names = [name for name in dict.fromkeys(found) if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
+        fail(f"{where}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
-        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
-    if len(names) < len(found):
-        skipped = len(found) - len(names)
-        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+        fail(f"{where}: {len(names)} different names are too few to split; give 20 or more")
+    skipped = len(set(found)) - len(names)
+    if skipped:
+        note(f"{where}: {skipped} names of more than {longest} letters skipped")
     return names
 
 
-def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
-    """(training part, held-out part); the second is a share, 200 items at most."""
+def split(items: Sequence[Any], rng: random.Random, held_out: int) -> tuple[list, list]:
+    """(items to learn from, items held out), shuffled; no more than a third is held out."""
     shuffled = rng.sample(items, len(items))
-    held_out = max(1, min(200, int(share * len(items))))
+    held_out = max(1, min(held_out, len(items) // 3))
     return shuffled[held_out:], shuffled[:held_out]
 
 
-def alphabet_of(names: list[str]) -> list[str]:
-    """The vocabulary: token t stands for the letter alphabet[t], EDGE for the empty string."""
-    return ["", *sorted(set("".join(names)))]
-
-
-def encode(text: str, alphabet: list[str]) -> list[int]:
-    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
-
-
-def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
-    return "".join(alphabet[token] for token in tokens)
-
-
-# ==================================================================================================
-# 4. AUTOGRAD  (shared)
-# ==================================================================================================
-# A Value is a number that remembers which numbers it was computed from (children) and how fast it
-# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
-# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
-#
-# The rule of the house: a number that learns through autograd is a Value; a number that does not is
-# a float. The same functions run on both, and what runs on floats builds no graph.
-
-Number = Union["Value", float]
-Vector = Sequence[Any]  # of Values or of floats
-Matrix = Sequence[Vector]  # a list of rows
-Model = dict[str, Any]  # of named matrices
-
-
-class Value:
-    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
-
-    __slots__ = ("data", "grad", "children", "local_grads")
-
-    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
-        self.data = data
-        self.grad = 0.0
-        self.children = children
-        self.local_grads = local_grads
-
-    # Each operation states its value, its operands and its local derivatives. With a plain number
-    # on the other side, the Value is the only child. No script uses all of them.
-
-    def __add__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            return Value(self.data + other.data, (self, other), (1.0, 1.0))
-        return Value(self.data + other, (self,), (1.0,))
-
-    def __mul__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            a, b = self.data, other.data
-            return Value(a * b, (self, other), (b, a))
-        return Value(self.data * other, (self,), (other,))
-
-    def __truediv__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            a, b = self.data, other.data
-            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
-        return Value(self.data / other, (self,), (1.0 / other,))
-
-    def __pow__(self, k: float) -> Value:  # k is a plain number
-        slope = k * self.data ** (k - 1) if k else 0.0
-        return Value(self.data**k, (self,), (slope,))
-
-    def exp(self) -> Value:
-        e = math.exp(self.data)
-        return Value(e, (self,), (e,))
-
-    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
-        safe = max(self.data, 1e-12)
-        return Value(math.log(safe), (self,), (1.0 / safe,))
-
-    def tanh(self) -> Value:
-        t = math.tanh(self.data)
-        return Value(t, (self,), (1.0 - t * t,))
-
-    def relu(self) -> Value:  # what is not positive is switched OFF, see below
-        return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
-
-    def __neg__(self) -> Value:
-        return self * -1.0
-
-    def __sub__(self, other: Number) -> Value:
-        return self + -other
-
-    def __rsub__(self, other: float) -> Value:
-        return -self + other
-
-    def __rtruediv__(self, other: float) -> Value:
-        return self**-1.0 * other
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __repr__(self) -> str:
-        return f"Value(data={self.data}, grad={self.grad})"
-
-    def graph(self) -> list[Value]:
-        """This node and those below it that have children, each after its children, all with a grad
-        of zero: only parameters, which have no children, keep theirs from one call to the next.
-
-        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit. A
-        node that it has been to is marked by SEEN (below) in its grad.
-        """
-        order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
-        stack = [self]
-        while stack:
-            node = stack[-1]
-            if node.grad is SEEN:  # back again: everything below it is in order
-                order[stack.pop()] = None
-            else:
-                node.grad = SEEN
-                stack += [c for c in node.children if c.children and c.grad is not SEEN]
-        for node in order:
-            node.grad = 0.0
-        return list(order)
-
-    def backward(self) -> None:
-        """Add d(self)/d(parameter) to the grad of every parameter below."""
-        order = self.graph()
-        self.grad = 1.0
-        for node in reversed(order):
-            node.push()
-
-    def push(self) -> None:
-        """The chain rule at one node. A gradient of zero has nothing to pass on."""
-        if grad := self.grad:
-            for child, local in zip(self.children, self.local_grads):
-                child.grad += local * grad
-
-
-SEEN = float("nan")  # one particular float, a mark that graph() leaves for as long as it walks
-OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
-
-# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
-# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
-# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
-
-
-def floats(xs: Vector) -> Sequence[float]:
-    """The plain numbers of a vector: a new list for Values, xs itself for floats.
-
-    So with data = floats(xs), "data is xs" says that there is nothing to differentiate.
-    """
-    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
-
-
-def dot(a: Vector, b: Vector) -> Any:
-    """sum_i a_i b_i of two equally long vectors."""
-    if len(a) != len(b):
-        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b)
-    result = sum(map(mul, a_data, b_data))
-    if a_data is not a and b_data is not b:
-        return Value(result, (*a, *b), (*b_data, *a_data))
-    if a_data is not a:
-        return Value(result, a, b_data)
-    if b_data is not b:
-        return Value(result, b, a_data)
-    return result
-
-
-def total(xs: Vector) -> Any:
-    """sum_i x_i."""
-    data = floats(xs)
-    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
-
-
-def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
-    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
-
-    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
-    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
-    """
-    data = floats(logits)
-    top = max(data)
-    exps = [math.exp((z - top) / t) for z in data]
-    norm = sum(exps)
-    chances = [e / norm for e in exps]
-    if data is logits:
-        return chances
-    slopes = [[-p * q / t for q in chances] for p in chances]
-    for i, p in enumerate(chances):
-        slopes[i][i] += p / t
-    return [Value(p, logits, row) for p, row in zip(chances, slopes)]
-
-
-def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
-    """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
-
-    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
-    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
-    """
-    chances = softmax(floats(scores), t)
-    means: list[Any] = []
-    for column in zip(*values):  # the same entry of every v_i
-        data = floats(column)
-        mean = sum(map(mul, chances, data))
-        children: list[Value] = []
-        slopes: list[float] = []
-        if isinstance(scores[0], Value):
-            children += scores
-            slopes += [p * (v - mean) / t for p, v in zip(chances, data)]
-        if data is not column:
-            children += column
-            slopes += chances
-        means.append(Value(mean, children, slopes) if children else mean)
-    return means
-
-
-def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
-
-    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
-    """
-    data = floats(logits)
-    top = max(data)
-    loss = math.log(sum(math.exp(z - top) for z in data)) + top - data[target]
-    if data is logits:
-        return loss
-    slopes = softmax(data)
-    slopes[target] -= 1.0
-    return Value(loss, logits, slopes)
-
-
-def relu(x: Any) -> Any:
-    return x.relu() if isinstance(x, Value) else max(x, 0.0)
-
-
-# ==================================================================================================
-# 5. MODEL  (shared, but for the marked lines)
-# ==================================================================================================
-# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
-# the embeddings and none before lm_head. A model is a dict of named matrices, and a matrix a list
-# of rows, of floats or of Values.
-
-
-def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
-    """Random floats, drawn from N(0, INIT_STD^2)."""
-    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
-
-def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats."""
-    d = N_EMBD
-    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
-    for layer in range(N_LAYER):
-        for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
-        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
-        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
-    model["lm_head"] = new_matrix(vocabulary, d, rng)
-    return model
-
-
-def unfreeze(model: Model) -> Model:
-    """The same weights as Values: a copy that learns."""
-    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
-
-
-def freeze(model: Model) -> Model:
-    """The same weights as floats: a copy that does not learn and runs fast."""
-    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
-
-
-def weights_of(model: Model) -> list[Any]:
-    """All numbers of a model in one flat list."""
-    return [x for matrix in model.values() for row in matrix for x in row]
-
-
-def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,): dot() of every row and x, but with one look at x.
-
-    A frozen W is made of floats, as its first row tells.
-
-    What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
-    of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
-    trained model that is most of x.
-    """
-    if len(weights[0]) != len(x):
-        raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
-    on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):  # with all of them off, let them stay: floats() wants an entry
-        x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
-    x_data, frozen = floats(x), floats(weights[0]) is weights[0]
-    rows = weights if frozen else [floats(row) for row in weights]
-    products = [sum(map(mul, row, x_data)) for row in rows]
-    if x_data is x:
-        return products if frozen else [Value(y, w, x) for y, w in zip(products, weights)]
-    if frozen:
-        return [Value(y, x, row) for y, row in zip(products, rows)]
-    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
-
-
-def add(a: Vector, b: Vector) -> list[Any]:
-    return [x + y for x, y in zip(a, b)]
-
-
-def rmsnorm(x: Vector) -> list[Any]:
-    """x / sqrt(mean(x^2) + 1e-5)."""
-    data = floats(x)
-    scale = (dot(data, data) / len(x) + 1e-5) ** -0.5
-    if data is x:
-        return [v * scale for v in x]
-    # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
-    node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
-    return [v * node for v in x]
-
-
-# --- where the scripts differ: microlora.py adds its adapters to project(), ---
-# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
-
-
-def project(model: Model, name: str, x: Vector) -> list[Any]:
-    """W x."""
-    return linear(model[name], x)
-
-
-def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
-    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
-    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
-    return project(model, f"{layer}.w2", hidden)
-
-
-# --- the same again ---
-
-
-def new_cache() -> list[tuple[list[Any], list[Any]]]:
-    """For every layer, the keys and the values of the positions read so far."""
-    return [([], []) for _ in range(N_LAYER)]
-
-
-def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
-    """Read one token and return the logits of the next, shape (vocabulary,).
-
-    The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet.
-    """
-    position = len(cache[0][0])
-    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
-    d_head = len(x) // N_HEAD
-    for layer, (keys, values) in enumerate(cache):
-        h = rmsnorm(x)
-        query = project(model, f"{layer}.wq", h)
-        keys.append(project(model, f"{layer}.wk", h))
-        values.append(project(model, f"{layer}.wv", h))
-        heads: list[Any] = []
-        for start in range(0, len(x), d_head):
-            part = slice(start, start + d_head)
-            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
-            heads += attend(scores, [v[part] for v in values], d_head**0.5)
-        x = add(x, project(model, f"{layer}.wo", heads))
-        x = add(x, mlp(model, layer, rmsnorm(x)))
-    return project(model, "lm_head", x)
-
-
-def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
-    """-log p(next token | tokens so far), in nats, for each token but the first."""
-    cache = new_cache()
-    return [
-        cross_entropy(gpt(model, token, cache), following)
-        for token, following in zip(tokens, tokens[1:])
-    ]
-
-
-def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
-    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
-    cache = new_cache()
-    for token in prompt[:-1]:
-        gpt(model, token, cache)
-    tokens = [prompt[-1]]
-    for _ in range(BLOCK_SIZE - len(prompt) + 1):
-        chances = softmax(gpt(model, tokens[-1], cache), t)
-        tokens += rng.choices(range(len(chances)), chances)
-        if tokens[-1] == EDGE:
-            break
-    return tokens[1:]
-
-
-# ==================================================================================================
-# 6. TRAINING KIT  (shared)
-# ==================================================================================================
-
-
-class Adam:
-    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
-
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
-    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
-
-    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
-    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
-    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
-    """
-
-    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
-        self.values, self.arrays = values, arrays
-        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
-        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
-        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
-
-    def step(self, lr: float) -> None:
-        self.t += 1
-        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
-        c1, c2 = 1 - b1, 1 - b2
-        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
-        (m, v), *moments = self.moments
-        for i, p in enumerate(self.values):
-            g = p.grad
-            m[i] = first = b1 * m[i] + c1 * g
-            v[i] = second = b2 * v[i] + c2 * g * g
-            p.data -= rate * first / (sqrt(scale * second) + eps)
-            p.grad = 0.0
-        for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
-            for i, g in enumerate(grads):
-                m[i] = first = b1 * m[i] + c1 * g
-                v[i] = second = b2 * v[i] + c2 * g * g
-                weights[i] -= rate * first / (sqrt(scale * second) + eps)
-                grads[i] = 0.0
-
-
-def train(
-    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
-) -> list[float]:
-    """Minimize: learn() adds up the gradients of one batch and returns its loss.
-
-    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
-    towards zero. Returns the loss of every step.
-    """
-    losses = []
-    start = time.perf_counter()
-    for step in range(steps):
-        losses.append(learn())
-        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
-        optimizer.step(lr * min(rise, fall, 1.0))
-        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
-    return losses
-
-
-def next_letter(
-    model: Model, names: list[str], alphabet: list[str], rng: random.Random
-) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
-
-    Each name's graph is walked back, and dropped, before the next one's is built.
-    """
-
-    def learn() -> float:
-        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
-        size = sum(len(tokens) - 1 for tokens in batch)
-        loss = 0.0
-        for tokens in batch:
-            share = total(token_losses(model, tokens)) / size
-            share.backward()
-            loss += share.data
-        return loss
-
-    return learn
-
-
-def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
-    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
-    return sum(losses) / len(losses)
+# --- progress (shared) ----------------------------------------------------------------------------
+
+def note(line: str, end: str = "\n") -> None:
+    """To stderr. A stderr that is closed or full is no reason to stop."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, end=end, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        to_nowhere(sys.stderr)
+
+
+def to_nowhere(stream: Any) -> None:
+    """What is still to be written there is dropped, without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
-    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    """A moving line on a terminal, else a line every tenth of the way."""
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
         line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         width = shutil.get_terminal_size().columns - 1
-        ending = "\n" if step == steps else ""
-        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+        note(f"\r{line[:width]:{min(width, 79)}}", end="\n" if step == steps else "")
     elif 10 * step // steps > 10 * (step - 1) // steps:
-        print(line, file=sys.stderr)
+        note(line)
 
 
-def blocks(marks: str, ascii_marks: str) -> str:
-    """marks, if the output's encoding has them, else ascii_marks."""
-    try:
-        marks.encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except UnicodeEncodeError:
-        return ascii_marks
-    return marks
+# --- plots (shared) -------------------------------------------------------------------------------
+
+def plot(points: Sequence[tuple[str, float, float]], x_label: str, y_label: str) -> None:
+    """Points (mark, x, y) in text; where two fall on one place, the later one is seen."""
+    _, xs, ys = zip(*points)
+    left, low = min(xs), min(ys)
+    across, up = (max(xs) - left) or 1.0, (max(ys) - low) or 1.0
+    grid = [[" "] * 61 for _ in range(13)]
+    for mark, x, y in points:
+        grid[12 - round(12 * (y - low) / up)][round(60 * (x - left) / across)] = mark
+    print(f"  {y_label}")
+    for i, line in enumerate(grid):
+        tick = f"{low + up * (12 - i) / 12:8.2f}" if i % 4 == 0 else " " * 8
+        print(f"{tick} |{''.join(line)}".rstrip())
+    print(f"{'':9}+{'-' * 61}\n{'':6}{left:<8.2f}{x_label:^48}{left + across:8.2f}")
 
 
-def sparkline(values: Sequence[float], width: int = 50) -> str:
-    """A curve in one line of text: high marks for high values."""
-    width = min(width, len(values))
-    cuts = [len(values) * i // width for i in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:])]
-    low, high = min(means), max(means)
-    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
-    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
+# --- words (shared) -------------------------------------------------------------------------------
+
+def words(texts: Sequence[str], room: int) -> str:
+    """As many of the texts as fit in the room, none cut in two."""
+    line = ""
+    for text in texts:
+        if len(line) + len(text) + 1 > room:
+            break
+        line += f" {text}"
+    return line[1:]
 
 
-def bar(share: float, width: int = 30) -> str:
-    """A horizontal bar, full at share = 1."""
-    return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
+# --- claims (shared) ------------------------------------------------------------------------------
+
+Claim = tuple[str, float, str, float]  # (what, measured, ">=" or "<=", bound)
 
 
-def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
-    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+def check_claims(claims: Sequence[Claim]) -> int:
+    """Print what was measured and its bound, line by line; 0 if all claims hold, else 1."""
     print("\nclaims, measured in this run")
     failed = 0
     for text, measured, relation, bound in claims:
@@ -683,6 +1183,8 @@ def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
         print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
     return 1 if failed else 0
 
+
+# --- the command line (shared) --------------------------------------------------------------------
 
 def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
     """Read the command line, run the experiment, end politely whatever happens."""
@@ -695,387 +1197,22 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
-    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    # A graph holds no cycles, so reference counts free it at once, and Python's cycle collector
+    # looks through it in vain. Without it micromoe takes a sixth less time.
+    gc.disable()
     try:
         return experiment(**vars(args))
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        note("\ninterrupted")
         return 130
     except BrokenPipeError:  # the reader has left: | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return 141
+    except OSError as error:  # the output cannot be written: a full disk
+        to_nowhere(sys.stdout)
+        fail(f"stdout: {error.strerror}")
     finally:
         gc.enable()
-
-
-# ==================================================================================================
-# 7. THE ALGORITHM: DIRECT PREFERENCE OPTIMIZATION
-# ==================================================================================================
-
-# --- the preference task: the same text in microdpo.py and microppo.py ---
-# The model completes a name from its first letters. An annotator compares two completions, and
-# likes names that flow: vowels and consonants in turn, few hard stops. The algorithms see nothing
-# but the comparisons; flow(), the gold score, drives the annotator and, at the end, grades the
-# policy.
-
-
-def flow(name: str) -> float:
-    """The gold score: share of neighbours that alternate, minus share of hard letters."""
-    vowel = [letter in "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü" for letter in name]
-    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
-    return turns - sum(letter in "bcdgkpqtx" for letter in name) / max(1, len(name))
-
-
-def first_wins(first: str, second: str) -> float:
-    """P(first is preferred) = sigmoid(TASTE (flow(first) - flow(second))): Bradley and Terry."""
-    return 1.0 / (1.0 + math.exp(-TASTE * (flow(first) - flow(second))))
-
-
-def draw_prompt(names: list[str], rng: random.Random) -> str:
-    """The first letter of some name, or the first two."""
-    return rng.choice(names)[: rng.choice((1, 2))]
-
-
-def compare(
-    model: Model, names: list[str], alphabet: list[str], rng: random.Random
-) -> dict[str, str]:
-    """The annotator's choice between two different, finished completions of one prompt."""
-    while True:
-        prompt = draw_prompt(names, rng)
-        start = encode(prompt, alphabet)[:-1]  # without the EDGE at its end: the name goes on
-        first, second = sample(model, start, rng), sample(model, start, rng)
-        if first != second and first[-1] == second[-1] == EDGE:
-            break
-    a, b = decode(first, alphabet), decode(second, alphabet)
-    if rng.random() > first_wins(prompt + a, prompt + b):
-        a, b = b, a
-    return {"prompt": prompt, "chosen": a, "rejected": b}
-
-
-def chance_of(text: dict[str, str]) -> float:
-    """P(the annotator, asked again, makes the same choice)."""
-    return first_wins(text["prompt"] + text["chosen"], text["prompt"] + text["rejected"])
-
-
-# --- end of the preference task ---
-
-
-# From preferences to a loss, in four steps (paper, section 4).
-#
-# x is a prompt and y an answer to it; y_w was chosen (it won), y_l rejected (it lost). pi is the
-# policy, the model that learns, and pi_ref the reference. E is the mean over prompts and over
-# answers of the policy. KL(pi || pi_ref) = E[log pi(y|x) - log pi_ref(y|x)] is how far the policy
-# has drifted.
-#
-# 1. Alignment asks for answers of high reward r that stay near the reference:
-#        maximize  E[r(x, y)] - beta KL(pi || pi_ref)
-#    A small beta lets the policy go far for a little reward.
-# 2. The solution is the reference, reweighted by the reward:
-#        pi*(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x)
-#    Z(x) sums the numerator over every possible answer; nobody can compute it. (Put pi* into 1: the
-#    objective is the mean of beta log Z(x) - beta KL(pi || pi*), which is highest at pi = pi*.)
-# 3. Solve for the reward instead:
-#        r(x, y) = beta log(pi*(y|x) / pi_ref(y|x)) + beta log Z(x)
-#    Read backwards: any policy is the solution for the reward that this line makes of it.
-# 4. The annotator prefers y_w to y_l with probability sigmoid(r(x, y_w) - r(x, y_l)) (Bradley and
-#    Terry). Put 3 in: beta log Z(x) is the same for both answers and cancels. What is left can be
-#    computed, and its negative log-likelihood is the DPO loss:
-#        -log sigmoid(beta [(log pi(y_w|x) - log pi_ref(y_w|x))
-#                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
-#
-# beta times the bracket is the margin: by how much the reward inside the policy prefers the chosen
-# answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
-
-
-def log_probs(model: Model, prompt: Sequence[int], *answers: Sequence[int]) -> list[Any]:
-    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1) of each answer y, in nats.
-
-    The prompt x starts with EDGE, and its own tokens are left out of the sum. The answer y ends
-    with EDGE (if the context did not end first), which is in the sum: where to stop is part of y.
-    All answers go on from one reading of the prompt, each with a cache of its own.
-    """
-    sums, cache = [], new_cache()
-    first = [gpt(model, token, cache) for token in prompt][-1]  # the logits of y_1
-    for answer in answers:
-        own = [(keys[:], values[:]) for keys, values in cache]
-        logits = [first, *(gpt(model, token, own) for token in answer[:-1])]  # for y_1, y_2, ...
-        sums.append(-total(list(map(cross_entropy, logits, answer))))
-    return sums
-
-
-def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
-    """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
-
-    ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
-    nats, Values or floats. sigmoid(a - b) = e^a / (e^a + e^b), so this is the cross-entropy of the
-    logits (beta ratio_w, beta ratio_l), which does not overflow, whatever the margin.
-    """
-    return cross_entropy([beta * ratio_w, beta * ratio_l], 0)
-
-
-class Pair(NamedTuple):
-    """A comparison in tokens, with the reference's log-probabilities, computed once."""
-
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-    ref_chosen: float  # log pi_ref(chosen | prompt)
-    ref_rejected: float
-    chance: float  # P(the annotator prefers chosen), for measuring
-
-
-def prepare(
-    text: dict[str, str], reference: Model, alphabet: list[str], chance: float = 1.0
-) -> Pair:
-    """Encode a comparison; chance is 1 for those of a file, whose annotator is unknown."""
-    x = encode(text["prompt"], alphabet)[:-1]
-    y_w, y_l = (encode(text[key], alphabet)[1:] for key in ("chosen", "rejected"))
-    ref_w, ref_l = log_probs(reference, x, y_w, y_l)
-    return Pair(x, y_w, y_l, ref_w, ref_l, chance)
-
-
-def log_ratios(model: Model, pair: Pair) -> tuple[Any, Any]:
-    """log pi(y|x) - log pi_ref(y|x) of the chosen answer, and of the rejected one."""
-    chosen, rejected = log_probs(model, pair.prompt, pair.chosen, pair.rejected)
-    return chosen - pair.ref_chosen, rejected - pair.ref_rejected
-
-
-def preferences(
-    policy: Model, pairs: list[Pair], beta: float | None, rng: random.Random
-) -> Callable[[], float]:
-    """A learn() for train(): the mean DPO loss of BATCH comparisons, drawn without replacement
-    until all have been seen.
-
-    With None for beta it is the control's, -log pi(chosen|x), as if nothing had been rejected.
-    """
-    deck: list[Pair] = []
-
-    def loss_of(pair: Pair) -> Value:
-        if beta is None:
-            return -log_probs(policy, pair.prompt, pair.chosen)[0]
-        return dpo_loss(*log_ratios(policy, pair), beta)
-
-    def learn() -> float:
-        loss = 0.0
-        for _ in range(BATCH):
-            deck[:] = deck or rng.sample(pairs, len(pairs))
-            share = loss_of(deck.pop()) / BATCH
-            share.backward()
-            loss += share.data
-        return loss
-
-    return learn
-
-
-# ==================================================================================================
-# 8. EXPERIMENT
-# ==================================================================================================
-
-
-def read_pairs(path: str, alphabet: list[str]) -> list[dict[str, str]]:
-    """Comparisons from JSON lines with the keys prompt, chosen and rejected, as TRL takes them."""
-    keys, pairs = ("prompt", "chosen", "rejected"), []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line:
-            continue
-        where = f"{path}, line {number}"
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            fail(f"{where}: not JSON; write one object per line")
-        if not isinstance(found, dict) or not all(isinstance(found.get(k), str) for k in keys):
-            fail(f"{where}: give the keys prompt, chosen and rejected, each with a string")
-        pair = {key: found[key].lower() for key in keys}
-        unknown = sorted(set("".join(pair.values())) - set(alphabet))
-        if unknown:
-            fail(f"{where}: {unknown[0]!r} is in none of the names; give --names that use it")
-        if pair["chosen"] == pair["rejected"]:
-            fail(f"{where}: chosen equals rejected; give two different answers")
-        if max(len(pair["prompt"] + pair[key]) for key in keys[1:]) >= BLOCK_SIZE:
-            fail(f"{where}: longer than the context; {BLOCK_SIZE - 1} letters is the most")
-        pairs.append(pair)
-    if len(pairs) < 20:
-        fail(f"{path}: {len(pairs)} pairs are too few to hold some out; give 20 or more")
-    return pairs
-
-
-def watch(policy: Model, pairs: list[Pair], beta: float) -> list[float]:
-    """Means over pairs: [loss, margin, accuracy, log pi(chosen|x), log pi(rejected|x)].
-
-    The accuracy is averaged over what the annotator might have said; a tie is half right.
-    """
-    frozen, rows = freeze(policy), []
-    for pair in pairs:
-        ratio_w, ratio_l = log_ratios(frozen, pair)
-        margin, chance = beta * (ratio_w - ratio_l), pair.chance
-        right = 0.5 if margin == 0.0 else chance if margin > 0.0 else 1.0 - chance
-        loss = dpo_loss(ratio_w, ratio_l, beta)
-        rows.append((loss, margin, right, ratio_w + pair.ref_chosen, ratio_l + pair.ref_rejected))
-    return [sum(column) / len(rows) for column in zip(*rows)]
-
-
-class Verdict(NamedTuple):
-    """What fresh samples show of a policy; gold_se is the standard error of the mean gold."""
-
-    gold: float
-    gold_se: float
-    kl: float
-    surprise: float
-    names: list[str]
-
-
-def judge(
-    policy: Model, reference: Model, prompts: list[str], alphabet: list[str], seed: int
-) -> Verdict:
-    """Complete every prompt once with a policy of floats.
-
-    The KL is estimated from these answers. The surprise is -log pi_ref(y|x) per token: low while
-    they still look like names.
-    """
-    rng = random.Random(seed)
-    golds, kls, names = [], [], []
-    surprise = tokens = 0.0
-    for prompt in prompts:
-        x = encode(prompt, alphabet)[:-1]
-        y = sample(policy, x, rng)
-        expected = log_probs(reference, x, y)[0]
-        kls.append(log_probs(policy, x, y)[0] - expected)
-        surprise -= expected
-        tokens += len(y)
-        names.append(prompt + decode(y, alphabet))
-        golds.append(flow(names[-1]))
-    n = len(prompts)
-    gold = sum(golds) / n
-    gold_se = math.sqrt(sum((g - gold) ** 2 for g in golds) / (n - 1) / n)
-    return Verdict(gold, gold_se, sum(kls) / n, surprise / tokens, names)
-
-
-def lead(a: Verdict, b: Verdict) -> float:
-    """By how many standard errors a's gold score exceeds b's, as if samples were independent."""
-    return (a.gold - b.gold) / math.hypot(a.gold_se, b.gold_se)
-
-
-def frontier(verdicts: dict[str, Verdict]) -> None:
-    """The paper's figure 2 (left) in text: gold score upwards, KL to the right."""
-    golds = [v.gold for v in verdicts.values()]
-    top, low, far = max(golds), min(golds), max(v.kl for v in verdicts.values()) or 1.0
-    grid = [[" "] * 61 for _ in range(9)]
-    for mark, v in zip("RCabcdefgh", verdicts.values()):
-        grid[round(8 * (top - v.gold) / (top - low or 1))][round(60 * max(v.kl, 0) / far)] = mark
-    print("\ngold score (up) against KL (to the right): what each drift buys")
-    for i, line in enumerate(grid):
-        print(f"  {top - (top - low) * i / 8:5.2f} |{''.join(line)}".rstrip())
-    print(f"        +{'-' * 61}\n         0{far:60.2f}")
-    print("  " + ", ".join(f"{mark} {label}" for mark, label in zip("RCabcdefgh", verdicts)))
-
-
-def experiment(seed: int, names: str | None, pairs: str | None) -> int:
-    """names and pairs are the paths of the user's files, if any."""
-    rng = random.Random(seed)
-    learnt, held = split(read_names(names), rng)
-    alphabet = alphabet_of(learnt + held)
-    given = read_pairs(pairs, alphabet) if pairs is not None else None
-    print(f"microdpo, seed {seed}")
-    print(f"names: {len(learnt)} to learn, {len(held)} held out")
-
-    # Pretrain. The frozen copy is the reference, and every policy starts from it.
-    learner = unfreeze(init_model(len(alphabet), rng))
-    learn = next_letter(learner, learnt, alphabet, rng)
-    optimizer = Adam(weights_of(learner))
-    curve = train("pretrain", learn, optimizer, PRETRAIN_STEPS, PRETRAIN_LR)
-    reference = freeze(learner)
-    print(f"\npretraining, {PRETRAIN_STEPS} steps: loss per token, in nats")
-    print(f"  {sparkline(curve)} {mean_loss(reference, held, alphabet):.2f} on held-out names")
-
-    # Make the comparisons, and hold some out.
-    compared = given or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
-    texts, unseen_texts = split(compared, rng, HELD_OUT)
-    chances = [1.0 if given else chance_of(text) for text in unseen_texts]
-    taught = [prepare(text, reference, alphabet) for text in texts]
-    unseen = [prepare(t, reference, alphabet, c) for t, c in zip(unseen_texts, chances)]
-    print(f"\n{len(taught)} comparisons to learn, {len(unseen)} held out. Some of them:")
-    for text in texts[:6]:
-        better, worse = (text["prompt"] + text[key] for key in ("chosen", "rejected"))
-        score = "" if given else f"flow {flow(better):5.2f} over {flow(worse):5.2f}"
-        print(f"  {better:>15} preferred to {worse:15} {score}".rstrip())
-    ceiling = sum(max(c, 1.0 - c) for c in chances) / len(chances)
-    if not given:
-        print(f"  Knowing flow exactly, one would agree with {ceiling:.1%} of those held out.")
-
-    # Align: the control, and DPO at every beta, on the same comparisons in the same order.
-    history: list[list[float]] = []
-
-    def align(label: str, beta: float | None, lr: float) -> Model:
-        policy, steps = unfreeze(reference), iter(range(STEPS))
-        learn = preferences(policy, taught, beta, random.Random(seed))
-
-        def watched() -> float:  # five looks at the held-out comparisons on the way
-            step = next(steps)
-            if beta == BETA and step % max(1, STEPS // 5) == 0:
-                history.append([step, *watch(policy, unseen, BETA)])
-            return learn()
-
-        train(label, watched, Adam(weights_of(policy)), STEPS, lr)
-        return freeze(policy)
-
-    policies = {"reference": reference, "chosen only": align("chosen only", None, CHOSEN_LR)}
-    policies |= {f"beta {beta}": align(f"beta {beta}", beta, DPO_LR) for beta in BETAS}
-    history.append([STEPS, *watch(policies[f"beta {BETA}"], unseen, BETA)])
-
-    print(f"\nDPO at beta {BETA}, on the held-out comparisons")
-    print("   step    loss  margin  accuracy  log pi(chosen)  log pi(rejected)")
-    for step, loss, margin, right, chosen, rejected in history:
-        print(f"  {step:5} {loss:7.3f} {margin:7.2f} {right:9.3f} {chosen:15.2f} {rejected:17.2f}")
-    print("""  The loss sees only the difference of the last two columns, so both may fall:
-  the two answers share letters, and what makes the rejected one less likely
-  tends to do the same to the chosen one, in favour of other answers.""")
-
-    # Judge every policy by fresh answers to prompts from held-out names.
-    prompts = [draw_prompt(held, rng) for _ in range(SAMPLES)]
-    verdicts = {
-        label: judge(policy, reference, prompts, alphabet, seed)
-        for label, policy in policies.items()
-    }
-    print(f"\n{SAMPLES} fresh answers of each policy")
-    title = "" if given else "   gold flow +- s.e."
-    print(f"  {'':11}{title}     KL  surprise  distinct")
-    for label, v in verdicts.items():
-        gold = "" if given else f"{v.gold:11.3f} +- {v.gold_se:.3f}"
-        print(f"  {label:11}{gold}{v.kl:7.2f}{v.surprise:10.2f}{len(set(v.names)):10}")
-    print("""  KL        drift from the reference, in nats per answer
-  surprise  of the reference at the answers, in nats per token: as long as it
-            does not rise much above the first row, they still look like names
-  distinct  different names among them""")
-    if not given:
-        frontier(verdicts)
-    print("\nanswers to the same prompts")
-    for label, v in verdicts.items():
-        print(f"  {label:11} {' '.join(v.names[:9])}"[:79])
-
-    _, loss, _, accuracy, *_ = history[-1]
-    accuracy_control = watch(policies["chosen only"], unseen, BETA)[2]
-    best, start = verdicts[f"beta {BETA}"], verdicts["reference"]
-    kls = [start.kl, *(verdicts[f"beta {beta}"].kl for beta in sorted(BETAS, reverse=True))]
-    growth = min(b - a for a, b in zip(kls, kls[1:]))
-    rise = best.surprise - start.surprise
-    claims: list[tuple[str, float, str, float]] = [
-        ("held-out loss; ln 2 = 0.693 before training", loss, "<=", 0.62),
-        ("held-out accuracy above chosen-only's by", accuracy - accuracy_control, ">=", 0.02),
-        ("KL rises with each smaller beta by", growth, ">=", 0.05),
-        ("rise of the surprise, nats per token", rise, "<=", 0.3),
-    ]
-    if not given:
-        claims += [
-            ("held-out accuracy, share of the noise's limit", accuracy / ceiling, ">=", 0.75),
-            ("gold above the reference, standard errors", lead(best, start), ">=", 4.0),
-            ("gold above chosen-only, s.e.", lead(best, verdicts["chosen only"]), ">=", 4.0),
-        ]
-    return check_claims(claims)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    pairs = "your own comparisons: JSON lines with prompt, chosen and rejected"
-    return run(experiment, "How do preferences align a language model?", argv, pairs=pairs)
 
 
 if __name__ == "__main__":

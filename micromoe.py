@@ -5,25 +5,25 @@ A mixture of experts (MoE; Shazeer et al. 2017, arXiv:1701.06538; Switch Transfo
 by many small ones, the experts, and a router that sends each token to a few of them. The model
 holds the parameters of all experts; a token costs only the few it is sent to.
 
-What runs: a tiny GPT learns to write names in ten secret codes, each a substitution of letters. The
-MLP is the only difference between the models compared: a mixture of experts with a balance loss,
-one without, a dense MLP of the mixture's cost, and a dense MLP of its size.
+What runs: a tiny GPT learns a code book by heart: secret codes, each a substitution of letters. It
+reads a tag, which names the code, and a letter, and answers with the letter's place in that code.
+Every fact is taught, and every fact is asked: this is memory, and nothing is held out. The MLP is
+the only difference between four models: a mixture of experts with a balance loss, one without, a
+dense MLP of the mixture's work, and a dense MLP of its size.
 
-What to look for: without the balance loss some experts starve; with it all work, and they divide
-the letters among themselves, though nobody told them to. What shows little at this size is a lower
-loss: the mixture's is a bit below that of the dense MLP of its cost, on most seeds (not on 42),
-and mostly above that of the dense MLP of its size, which does four times the work.
+What to look for: how many more facts the mixture knows than the dense MLP that does the same work.
+That it holds its own against the dense MLP of its size, which does seven times the work. That
+without the balance loss some experts get nothing to do.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
 
 Two kinds of numbers learn here. The experts, the bulk of a real mixture, are plain lists of floats
 with gradients derived by hand. All else, the router above all, is made of Values, the autograd
-scalars of section 4. Section 7 builds the bridge between the two.
+scalars of section 3. Section 6 builds the bridge between the two.
 
-Read from top to bottom. Sections 3 to 6 are the same in microlora.py, microdpo.py and microppo.py,
-but for marked lines (here mlp() in section 5): if you know them, go from section 2 to mlp(), and on
-to section 7.
+Read from top to bottom. If you know another script: sections 3 to 5 are the same text; go from
+section 2 to section 6. The appendix holds names and manners, and needs no reading.
 """
 
 from __future__ import annotations
@@ -36,37 +36,940 @@ import random
 import shutil
 import sys
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import mul
+from operator import mul, sub
 from typing import Any, NamedTuple, NoReturn, Union
 
-# ==================================================================================================
-# 1. THESIS: the docstring above.  2. SETTINGS
-# ==================================================================================================
+# 1. THESIS: the docstring above.  2. SETTINGS ====================================================
 
-N_EMBD = 16  # width d
-N_HEAD = 4  # attention heads, of 4 dimensions each
+N_EMBD = 8  # width d
+N_HEAD = 2  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
-BLOCK_SIZE = 16  # context in tokens: a tag, and names of up to 15 letters
-INIT_STD = 0.2  # standard deviation of the initial weights
-BATCH = 5  # texts per step
+BLOCK_SIZE = 2  # context in tokens: a tag and a letter
+INIT_STD = 0.3  # of the initial weights, but for the experts and the router
 
-CODES = 10  # secret codes, each a permutation of the alphabet: 260 facts to know
-EXPERTS = 16  # in the layer: so many that, without the balance loss, some starve
+CODES = 14  # secret codes, each a permutation of the alphabet: 14 x 26 facts to know
+LETTERS = 5  # letters of each code that are asked for in a step
+STEPS = 200  # the same for every model
+
+EXPERTS = 16  # in every layer
 TOP_K = 2  # experts for each token
-EXPERT_WIDTH = 4  # hidden units of an expert
-BALANCE = 0.7  # weight of the balance loss
-STEPS = 240  # the same for every model
-LR = 0.02  # Adam's learning rate at its peak
+EXPERT_WIDTH = 32  # hidden units of an expert; with few, the router would be most of the work
+ROUTER_STD = 0.6  # of its initial weights: louder, so that experts begin to differ at once
+BALANCE = 0.4  # weight of the balance loss
+LR = 0.06  # the mixture's learning rate at its peak (Adam); as the next, the best of a grid
+DENSE_LR = 0.06  # of the dense MLP of equal work
+BIG_LR = 0.05  # of the dense MLP of equal size
 
 
-# ==================================================================================================
-# 3. DATA  (shared: the same text in all four scripts)
-# ==================================================================================================
-# The model reads and writes given names, one letter at a time. Any file with one name a line can
-# take their place: --names FILE.
+# 3. AUTOGRAD (shared) =============================================================================
+
+# A Value is a number that remembers which numbers it was computed from (children) and how fast it
+# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
+# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
+#
+# The rule of the house: a number that learns through autograd is a Value; a number that does not is
+# a float. The same functions run on both, and what runs on floats builds no graph.
+
+Number = Union["Value", float]
+Vector = Sequence[Any]  # all of them Values, or all floats
+Matrix = Sequence[Vector]  # a list of rows
+Model = dict[str, Any]  # of named matrices
+
+
+class Value:
+    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
+
+    __slots__ = ("data", "grad", "children", "local_grads")
+
+    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
+        self.data = data
+        self.grad = 0.0  # d(loss)/d(self), which backward() fills
+        self.children = children
+        self.local_grads = local_grads  # d(self)/d(child), in the order of children
+
+    # Each operation states its value, its children and its local derivatives. A plain number on the
+    # other side is a constant, and no child. (No script uses all of these.)
+
+    def __add__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1.0, 1.0))
+        return Value(self.data + other, (self,), (1.0,))
+
+    def __mul__(self, other: Number) -> Value:
+        if isinstance(other, Value):
+            return Value(self.data * other.data, (self, other), (other.data, self.data))
+        return Value(self.data * other, (self,), (other,))
+
+    def __pow__(self, k: float) -> Value:  # k is a plain number
+        return Value(self.data**k, (self,), (k * self.data ** (k - 1) if k else 0.0,))
+
+    def exp(self) -> Value:
+        return Value(math.exp(self.data), (self,), (math.exp(self.data),))
+
+    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
+        safe = max(self.data, 1e-12)
+        return Value(math.log(safe), (self,), (1.0 / safe,))
+
+    def tanh(self) -> Value:
+        return Value(math.tanh(self.data), (self,), (1.0 - math.tanh(self.data) ** 2,))
+
+    def relu(self) -> Value:
+        return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))
+
+    __radd__, __rmul__ = __add__, __mul__
+    def __neg__(self) -> Value: return self * -1.0
+    def __sub__(self, other: Number) -> Value: return self + -other
+    def __rsub__(self, other: float) -> Value: return -self + other
+    def __truediv__(self, other: Number) -> Value: return self * other**-1.0
+    def __rtruediv__(self, other: float) -> Value: return self**-1.0 * other
+    def __repr__(self) -> str: return f"Value(data={self.data}, grad={self.grad})"
+
+    def graph(self) -> list[Value]:
+        """This node and those below it that have children, each after its children.
+
+        A depth-first walk with a stack of its own, so no graph is too deep for Python's recursion
+        limit. The stack is the way down: nodes, each with the children it has yet to visit.
+        """
+        order: list[Value] = []
+        seen, way = {self}, [(self, iter(self.children))]
+        while way:
+            node, children = way[-1]
+            for child in children:
+                if child.children and child not in seen:
+                    seen.add(child)
+                    way.append((child, iter(child.children)))
+                    break
+            else:  # every child has been visited
+                order.append(node)
+                way.pop()
+        return order
+
+    def backward(self) -> None:
+        """Add d(self)/d(parameter) to the grad of every parameter below. Parameters, which have no
+        children, keep their grad from one call to the next; every other node starts at zero."""
+        order = self.graph()
+        for node in order:
+            node.grad = 0.0
+        self.grad = 1.0
+        for node in reversed(order):
+            node.push()
+
+    def push(self) -> None:
+        """The chain rule at one node. A gradient of zero has nothing to pass on."""
+        if grad := self.grad:
+            for child, local in zip(self.children, self.local_grads):
+                child.grad += local * grad
+
+
+# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
+# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
+# a scalar. It is the chain rule done once by hand, and makes a step some ten times faster.
+
+
+def learns(xs: Vector) -> bool:
+    """Are these Values, whose gradients are wanted? The first entry tells for all."""
+    return isinstance(xs[0], Value)
+
+
+def floats(xs: Vector) -> Sequence[float]:
+    """The plain numbers of a vector."""
+    return [x.data for x in xs] if learns(xs) else xs
+
+
+def dot(a: Vector, b: Vector) -> Any:
+    """sum_i a_i b_i of two equally long vectors. Only what learns becomes a child."""
+    if len(a) != len(b):
+        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
+    a_data, b_data = floats(a), floats(b)
+    result = sum(map(mul, a_data, b_data))
+    if learns(a) and learns(b):
+        return Value(result, [*a, *b], [*b_data, *a_data])
+    if learns(a):
+        return Value(result, a, b_data)
+    return Value(result, b, a_data) if learns(b) else result
+
+
+def total(xs: Vector) -> Any:
+    """sum_i x_i."""
+    return Value(sum(floats(xs)), xs, [1.0] * len(xs)) if learns(xs) else sum(xs)
+
+
+def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
+    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
+
+    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
+    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
+    """
+    data = floats(logits)
+    top = max(data)
+    exps = [math.exp((z - top) / t) for z in data]
+    norm = sum(exps)
+    chances = [e / norm for e in exps]
+    if not learns(logits):
+        return chances
+    slopes = [[-p * q / t for q in chances] for p in chances]
+    for i, p in enumerate(chances):
+        slopes[i][i] += p / t
+    return [Value(p, logits, row) for p, row in zip(chances, slopes)]
+
+
+def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
+    """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
+
+    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
+    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
+    """
+    chances = softmax(floats(scores), t)
+    means: list[Any] = []
+    for column in zip(*values):  # the same entry of every v_i
+        data = floats(column)
+        mean = sum(map(mul, chances, data))
+        children: list[Value] = []
+        slopes: list[float] = []
+        if learns(scores):
+            children += scores
+            slopes += [p * (v - mean) / t for p, v in zip(chances, data)]
+        if learns(column):
+            children += column
+            slopes += chances
+        means.append(Value(mean, children, slopes) if children else mean)
+    return means
+
+
+def cross_entropy(logits: Vector, target: int) -> Any:
+    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
+
+    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
+    """
+    data = floats(logits)
+    top = max(data)
+    loss = math.log(sum(math.exp(z - top) for z in data)) + top - data[target]
+    if not learns(logits):
+        return loss
+    slopes = softmax(data)
+    slopes[target] -= 1.0
+    return Value(loss, logits, slopes)
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0): x itself where it is positive, else 0.0, a constant even where x is a Value: from
+    what is switched off no path leads back."""
+    return 0.0 if (x.data if isinstance(x, Value) else x) <= 0.0 else x
+
+
+# 4. MODEL (shared) ================================================================================
+
+# The model reads and writes names, one letter at a time. Token 0, EDGE, stands before the first
+# letter and after the last one; token t is the letter alphabet[t].
+
+EDGE = 0
+
+
+def alphabet_of(names: Sequence[str]) -> list[str]:
+    return ["", *sorted(set("".join(names)))]
+
+
+def encode(text: str, alphabet: list[str]) -> list[int]:
+    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
+
+
+def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
+    return "".join(alphabet[token] for token in tokens)
+
+
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
+# floats or of Values; "0.wq" is the matrix wq of layer 0. project(), in gpt(), is W x for a name.
+
+
+def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
+    """Random floats, drawn from N(0, INIT_STD^2)."""
+    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats."""
+    d = N_EMBD
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """The same weights as Values: a copy that learns."""
+    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
+
+
+def freeze(model: Model) -> Model:
+    """The same weights as floats: a copy that does not learn and runs fast."""
+    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
+
+
+def weights_of(model: Model) -> list[Any]:
+    """All numbers of a model in one flat list."""
+    return [x for matrix in model.values() for row in matrix for x in row]
+
+
+def linear(weights: Matrix, x: Vector) -> list[Any]:
+    """W x, shapes (n, m) and (m,) to (n,): dot() of every row with x.
+
+    Made fast in two ways, each worth a tenth of microlora's time: the numbers of x are taken once,
+    not for every row; and what relu() switched off, a 0.0 even among Values, is left out with its
+    column of W: it adds nothing to W x, and neither it nor the column gets a gradient.
+    """
+    if len(weights[0]) != len(x):
+        raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
+    if 0.0 in x:
+        on = [v != 0.0 for v in x]  # a Value equals nothing but itself
+        x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
+        if not x:
+            return [0.0] * len(weights)
+    x_data = floats(x)
+    if not learns(weights[0]):
+        products = [sum(map(mul, row, x_data)) for row in weights]
+        return [Value(y, x, row) for y, row in zip(products, weights)] if learns(x) else products
+    rows = [floats(row) for row in weights]
+    products = [sum(map(mul, row, x_data)) for row in rows]
+    if not learns(x):
+        return [Value(y, w, x_data) for y, w in zip(products, weights)]
+    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
+
+
+def add(a: Vector, b: Vector) -> list[Any]:
+    return [x + y for x, y in zip(a, b)]
+
+
+def rmsnorm(x: Vector) -> list[Any]:
+    """x / sqrt(mean(x^2) + 1e-5)."""
+    data = floats(x)
+    scale = (dot(data, data) / len(x) + 1e-5) ** -0.5
+    if not learns(x):
+        return [v * scale for v in x]
+    # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
+    node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
+    return [v * node for v in x]
+
+
+def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
+    """W2 relu(W1 x): widen to 4d, switch off what is negative, narrow to d."""
+    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
+    return project(model, f"{layer}.w2", hidden)
+
+
+Cache = list[tuple[list[Any], list[Any]]]  # for each layer: keys, values of the tokens read
+
+
+def new_cache() -> Cache:
+    return [([], []) for _ in range(N_LAYER)]
+
+
+def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = mlp) -> list[Any]:
+    """Read one token and return the logits of the next, shape (vocabulary,).
+
+    The position is the length of the cache, to which this token's keys and values are appended.
+    That makes attention causal: no later key exists yet.
+    """
+    position = len(cache[0][0])
+    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
+    d_head = len(x) // N_HEAD
+    for layer, (keys, values) in enumerate(cache):
+        h = rmsnorm(x)
+        query = project(model, f"{layer}.wq", h)
+        keys.append(project(model, f"{layer}.wk", h))
+        values.append(project(model, f"{layer}.wv", h))
+        heads: list[Any] = []
+        for start in range(0, len(x), d_head):
+            part = slice(start, start + d_head)
+            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
+            scores = [dot(query[part], key[part]) for key in keys]
+            heads += attend(scores, [v[part] for v in values], d_head**0.5)
+        x = add(x, project(model, f"{layer}.wo", heads))
+        x = add(x, mlp(model, layer, rmsnorm(x)))
+    return project(model, "lm_head", x)
+
+
+def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
+    """-log p(next token | tokens so far), in nats, for each token but the first."""
+    cache = new_cache()
+    logits = [gpt(model, token, cache) for token in tokens[:-1]]
+    return list(map(cross_entropy, logits, tokens[1:]))
+
+
+# --- projection (shared) --------------------------------------------------------------------------
+
+def project(model: Model, name: str, x: Vector) -> list[Any]:
+    """W x, for the named matrix W."""
+    return linear(model[name], x)
+
+
+# 5. TRAINING (shared) =============================================================================
+
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
+    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
+    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
+    """
+
+    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
+        self.values, self.arrays = values, arrays
+        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
+        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
+        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
+
+    def step(self, lr: float) -> None:
+        self.t += 1
+        moments, *others = self.moments
+        falls = self.falls(lr, [p.grad for p in self.values], *moments)
+        for p, fall in zip(self.values, falls):
+            p.data -= fall
+            p.grad = 0.0
+        for (weights, grads), moments in zip(self.arrays, others):
+            weights[:] = map(sub, weights, self.falls(lr, grads, *moments))
+            grads[:] = [0.0] * len(grads)
+
+    def falls(self, lr: float, grads: list[float], m: list[float], v: list[float]) -> list[float]:
+        """What is taken from each weight; moves the moments m and v."""
+        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
+        c1, c2 = 1 - b1, 1 - b2
+        m[:] = [b1 * a + c1 * g for a, g in zip(m, grads)]
+        v[:] = [b2 * a + c2 * g * g for a, g in zip(v, grads)]
+        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
+        return [rate * a / (sqrt(scale * b) + eps) for a, b in zip(m, v)]
+
+
+def train(
+    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float, look: Any = None
+) -> list[float]:
+    """Minimize: learn() adds up the gradients of one batch and returns its loss.
+
+    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
+    towards zero. look(steps done), if given, is called before every step and at the end, to measure
+    on the way. Returns the loss of every step.
+    """
+    losses = []
+    start = time.perf_counter()
+    for step in range(steps):
+        if look:
+            look(step)
+        losses.append(learn())
+        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
+        optimizer.step(lr * min(rise, fall, 1.0))
+        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
+    if look:
+        look(steps)
+    return losses
+
+
+# 6. THE ALGORITHM: A MIXTURE OF EXPERTS ===========================================================
+#
+# For a token's vector x (Shazeer et al. 2017; Mixtral, section 2.1):
+#
+#     p = softmax(W_router x)                       the router's chances, one for each expert
+#     w_i = p_i / (sum of p over those chosen)      for the TOP_K experts of the highest p
+#     y = sum_i w_i expert_i(x)                     over those chosen
+#
+# The choice itself has no derivative. The router learns through the weights w_i: an expert that
+# helps more than its fellow gets a larger share. (With TOP_K = 1, w would be 1 and teach nothing;
+# Switch uses w = p.) The experts that were not chosen are neither computed nor trained on this
+# token: that is what "sparse" means.
+
+
+def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
+    """(indices of the TOP_K highest chances, highest first; their renormalized weights)."""
+    numbers = floats(chances)
+    chosen = sorted(range(len(numbers)), key=lambda i: -numbers[i])[:TOP_K]
+    norm = total([chances[i] for i in chosen])
+    return chosen, [chances[i] / norm for i in chosen]
+
+
+# 6a. THE EXPERTS, in floats. An expert is an MLP, and a sum over its hidden units: unit j reads x
+# with u_j, a row of W1, and writes v_j, a column of W2. With g = dL/dy the chain rule gives:
+#
+#     forward     a_j = u_j . x        h_j = relu(a_j)        y = sum_j h_j v_j
+#     backward    da_j = v_j . g       where h_j > 0, else 0
+#                 dL/dv_j = h_j g      dL/du_j = da_j x       dL/dx = sum_j da_j u_j
+#
+# What is switched off, h_j = 0, drops out of every sum, and is left out.
+
+
+class Expert(NamedTuple):
+    """Weights of the hidden units, each width x d, and a gradient for each of them."""
+
+    u: list[list[float]]
+    v: list[list[float]]
+    u_grad: list[list[float]]
+    v_grad: list[list[float]]
+
+
+def new_expert(width: int, rng: random.Random) -> Expert:
+    """u is drawn from N(0, 1/d), v from N(0, 1/width): whatever the width, a_j and y are then about
+    as large as x."""
+    sizes = (N_EMBD**-0.5, width**-0.5)
+    u, v = ([[rng.gauss(0.0, s) for _ in range(N_EMBD)] for _ in range(width)] for s in sizes)
+    u_grad, v_grad = ([[0.0] * N_EMBD for _ in range(width)] for _ in range(2))
+    return Expert(u=u, v=v, u_grad=u_grad, v_grad=v_grad)
+
+
+def weighted_sum(weights: Sequence[float], rows: Sequence[Sequence[float]]) -> list[float]:
+    """sum_j weight_j row_j, of N_EMBD numbers, even if there is no row."""
+    return [sum(map(mul, weights, column)) for column in zip(*rows)] or [0.0] * N_EMBD
+
+
+def expert_forward(expert: Expert, x: Sequence[float]) -> tuple[list[float], list[float]]:
+    """(h, y) for an input x."""
+    h = [relu(a) for a in linear(expert.u, x)]
+    return h, weighted_sum(list(filter(None, h)), list(compress(expert.v, h)))
+
+
+def expert_backward(
+    expert: Expert, x: Sequence[float], h: Sequence[float], g: Sequence[float]
+) -> list[float]:
+    """Add dL/du and dL/dv to the expert's gradients, and return dL/dx."""
+    slopes, rows = [], []
+    for h_j, u, v, u_grad, v_grad in zip(h, *expert):
+        if h_j:
+            da = sum(map(mul, v, g))
+            v_grad[:] = [old + h_j * g_i for old, g_i in zip(v_grad, g)]
+            u_grad[:] = [old + da * x_i for old, x_i in zip(u_grad, x)]
+            slopes.append(da)
+            rows.append(u)
+    return weighted_sum(slopes, rows)
+
+
+# 6b. THE BRIDGE between floats and Values: how a gradient written by hand takes part in autograd,
+# as in torch.autograd.Function. Each call of an expert is a node between its input and its outputs:
+#
+#     x_1 .. x_d  <--  Bridge  <--  y_1 .. y_d  <--  the rest of the graph
+#
+# expert_backward() needs all dL/dy_i at once, but a node holds one gradient only. So each y_i
+# leaves its own in a slot of the Bridge's inbox. backward() visits a node after all that was
+# computed from it, the Bridge after every y_i: then push() turns the inbox into dL/dx, added to
+# what x gets from the router and from the other experts. The gradients are exact, those that the
+# expert would have if it were made of Values.
+
+
+class Bridge(Value):
+    """An expert at work on one token. Its push() is the expert's backward pass."""
+
+    __slots__ = ("expert", "hidden", "inbox")
+
+    def __init__(self, expert: Expert, x: Sequence[Value], hidden: list[float]):
+        super().__init__(0.0, x)
+        self.expert, self.hidden = expert, hidden
+        self.inbox = [Value(0.0) for _ in x]  # one slot for each y_i
+
+    def push(self) -> None:
+        g = [slot.grad for slot in self.inbox]
+        x_grads = expert_backward(self.expert, floats(self.children), self.hidden, g)
+        for x, x_grad in zip(self.children, x_grads):
+            x.grad += x_grad
+        for slot in self.inbox:
+            slot.grad = 0.0
+
+
+def ask(expert: Expert, x: Vector) -> list[Any]:
+    """expert(x): Values for Values, through a bridge, and floats for floats."""
+    hidden, y = expert_forward(expert, floats(x))
+    if not learns(x):
+        return y
+    bridge = Bridge(expert, x, hidden)
+    # y_i has two children: the bridge (derivative 0, to set the order) and its slot (derivative 1)
+    return [Value(y_i, (bridge, slot), (0.0, 1.0)) for y_i, slot in zip(y, bridge.inbox)]
+
+
+# 6c. THE BALANCE LOSS (Switch Transformer, equation 4). A router that happens to favour an expert
+# trains it more, and so favours it more: the rich get richer. Over the tokens of a batch, let f_i
+# be the share of all choices that fell on expert i, P_i its mean chance, and E = EXPERTS:
+#
+#     B = E sum_i f_i P_i         training minimizes the cross-entropy + BALANCE B
+#
+# B is 1 if all f_i are equal, and E / TOP_K if TOP_K experts have all choices and all chances. f_i
+# is a count, without a derivative; dB/dP_i is E f_i: the more often chosen, the harder pushed down.
+
+
+class Route(NamedTuple):
+    """What the router made of one token."""
+
+    chances: Vector
+    chosen: list[int]  # experts, the likeliest first
+
+
+def choice_shares(routes: Sequence[Route]) -> list[float]:
+    """f_i: the share of each expert in all choices; sums to 1."""
+    counts = Counter(i for route in routes for i in route.chosen)
+    return [counts[i] / counts.total() for i in range(len(routes[0].chances))]
+
+
+def balance_loss(routes: Sequence[Route]) -> Any:
+    """E sum_i f_i P_i, a Value if the chances are."""
+    columns = zip(*(route.chances for route in routes))
+    mean_chances = [total(column) / len(routes) for column in columns]
+    return dot(choice_shares(routes), mean_chances) * len(mean_chances)
+
+
+class Mixture:
+    """The experts of a model, layer by layer; and, kept beside them, what its router chose."""
+
+    def __init__(self, experts: list[list[Expert]]):
+        self.experts = experts
+        self.routes: list[list[Route]] = [[] for _ in experts]  # by layer, in order of the tokens
+
+    def mlp(self, model: Model, layer: int, x: Vector) -> list[Any]:
+        """What gpt() runs in the place of section 4's mlp(). One expert alone is a dense MLP: there
+        is nothing to choose, and no router."""
+        experts = self.experts[layer]
+        if len(experts) == 1:
+            return ask(experts[0], x)
+        chances = softmax(linear(model[f"{layer}.router"], x))
+        chosen, weights = top_k(chances)
+        self.routes[layer].append(Route(chances=chances, chosen=chosen))
+        outputs = [ask(experts[i], x) for i in chosen]  # expert_i(x)
+        return [dot(weights, column) for column in zip(*outputs)]
+
+
+def new_model(
+    vocabulary: int, count: int, width: int, rng: random.Random
+) -> tuple[Model, list[list[Expert]]]:
+    """(a GPT of Values without its MLP, its experts by layer): count of them, of that width."""
+    model, experts = init_model(vocabulary, rng), []
+    for layer in range(N_LAYER):
+        del model[f"{layer}.w1"], model[f"{layer}.w2"]  # this MLP makes way for the experts
+        if count > 1:
+            rows = ([rng.gauss(0.0, ROUTER_STD) for _ in range(N_EMBD)] for _ in range(count))
+            model[f"{layer}.router"] = list(rows)
+        experts.append([new_expert(width, rng) for _ in range(count)])
+    return unfreeze(model), experts
+
+
+def arrays_of(experts: list[list[Expert]]) -> list[tuple[list[float], list[float]]]:
+    """All rows of the experts, each with its gradient, as Adam takes them."""
+    every = [expert for layer in experts for expert in layer]
+    return [pair for e in every for pair in zip(e.u + e.v, e.u_grad + e.v_grad)]
+
+
+# 7. EXPERIMENT ====================================================================================
+#
+# The task: a tag, A, B, C, ..., names one of the codes; what stands for a letter in it? Attention
+# brings the tag to the letter. What the letter is in that code, one of hundreds of facts, is for
+# the MLP to know: here the number of its parameters matters.
+
+
+class Task(NamedTuple):
+    """The code book."""
+
+    alphabet: list[str]  # letters, then tags
+    codes: dict[str, dict[str, str]]  # tag to letter to code letter
+
+
+class Row(NamedTuple):
+    """A model to train."""
+
+    label: str
+    experts: int  # 1 is a dense MLP
+    width: int  # hidden units of each
+    balance: float  # weight of the balance loss
+    lr: float
+
+
+class Survey(NamedTuple):
+    """What a model makes of all facts."""
+
+    losses: list[float]  # nats
+    known: int  # facts whose likeliest answer is right
+    shares: list[list[float]]  # by layer: f_i, if there is a router
+    balance: float  # the balance loss, mean over the layers
+    choices: list[tuple[int, str, str, int]]  # (layer, tag, letter, expert)
+
+
+class Result(NamedTuple):
+    """What became of a row."""
+
+    row: Row
+    model: Model  # frozen
+    experts: list[list[Expert]]
+    parameters: int
+    active: int  # of them, all but the experts not chosen
+    work: int  # multiply-adds of the MLPs for a token, router included
+    surveys: list[Survey]  # at ten moments, the first before training, and at the end
+
+
+def new_task(letters: list[str], rng: random.Random) -> Task:
+    free = (chr(code) for code in range(ord("A"), sys.maxunicode))  # names are in lower case
+    tags = [tag for tag, _ in zip((c for c in free if c not in letters), range(CODES))]
+    codes = {tag: dict(zip(letters, rng.sample(letters, len(letters)))) for tag in tags}
+    return Task(alphabet=["", *letters, *tags], codes=codes)
+
+
+def code_logits(
+    model: Model, mixture: Mixture, task: Task, tag: str, letters: Sequence[str]
+) -> list[list[Any]]:
+    """For each letter, the logits of what stands for it in the tag's code. The tag is read once;
+    every letter goes on from there, with a cache of its own."""
+    tag_token, *tokens = encode(tag + "".join(letters), task.alphabet)[1:-1]
+    cache = new_cache()
+    gpt(model, tag_token, cache, mixture.mlp)
+    copies = ([(keys[:], values[:]) for keys, values in cache] for _ in tokens)
+    return [gpt(model, token, own, mixture.mlp) for token, own in zip(tokens, copies)]
+
+
+def code_losses(
+    model: Model, mixture: Mixture, task: Task, tag: str, letters: Sequence[str]
+) -> list[Any]:
+    """For each letter, -log p(what stands for it), in nats."""
+    targets = [task.alphabet.index(task.codes[tag][letter]) for letter in letters]
+    return list(map(cross_entropy, code_logits(model, mixture, task, tag, letters), targets))
+
+
+def questions(
+    model: Model, experts: list[list[Expert]], task: Task, weight: float, rng: random.Random
+) -> Callable[[], float]:
+    """A learn() for train(): the mean loss of LETTERS letters in every code, drawn without
+    replacement until all have been asked, and the balance loss, if it has a weight. All of it is
+    one graph: the balance loss belongs to the whole batch."""
+    decks: dict[str, list[str]] = {tag: [] for tag in task.codes}
+
+    def learn() -> float:
+        mixture = Mixture(experts)
+        losses = []
+        for tag, deck in decks.items():
+            if len(deck) < LETTERS:
+                deck += rng.sample(sorted(task.codes[tag]), len(task.codes[tag]))
+            asked, decks[tag] = deck[:LETTERS], deck[LETTERS:]
+            losses += code_losses(model, mixture, task, tag, asked)
+        loss = total(losses) / len(losses)
+        goal = loss
+        if weight:
+            balances = [balance_loss(routes) for routes in mixture.routes]
+            goal = loss + total(balances) * (weight / len(balances))
+        goal.backward()
+        return loss.data
+
+    return learn
+
+
+def survey(model: Model, experts: list[list[Expert]], task: Task) -> Survey:
+    """Ask a model of floats for every fact."""
+    mixture, losses, known, choices = Mixture(experts), [], 0, []
+    for tag, code in task.codes.items():
+        targets = [task.alphabet.index(answer) for answer in code.values()]
+        for target, logits in zip(targets, code_logits(model, mixture, task, tag, list(code))):
+            losses.append(cross_entropy(logits, target))
+            known += logits.index(max(logits)) == target
+        for layer, routes in enumerate(mixture.routes):
+            of_letters = routes[-len(code) :]
+            choices += [
+                (layer, tag, letter, i) for letter, r in zip(code, of_letters) for i in r.chosen
+            ]
+    routed = [routes for routes in mixture.routes if routes]
+    return Survey(
+        losses=losses,
+        known=known,
+        shares=[choice_shares(routes) for routes in routed],
+        balance=sum(map(balance_loss, routed)) / (len(routed) or 1),
+        choices=choices,
+    )
+
+
+def fit(task: Task, row: Row, seed: int) -> Result:
+    """Train one model. All see the same questions in the same order."""
+    rng = random.Random(seed)
+    model, experts = new_model(len(task.alphabet), row.experts, row.width, rng)
+    values, arrays = weights_of(model), arrays_of(experts)
+    surveys = []
+
+    def look(step: int) -> None:
+        if step == STEPS or (row.experts > 1 and step % max(1, STEPS // 9) == 0):
+            surveys.append(survey(freeze(model), experts, task))
+
+    learn = questions(model, experts, task, row.balance, random.Random(seed))
+    train(row.label, learn, Adam(values, arrays), STEPS, row.lr, look)
+    in_experts = sum(len(weights) for weights, _ in arrays)
+    met = in_experts * min(TOP_K, row.experts) // row.experts
+    router = N_LAYER * N_EMBD * row.experts if row.experts > 1 else 0
+    return Result(
+        row=row,
+        model=freeze(model),
+        experts=experts,
+        parameters=len(values) + in_experts,
+        active=len(values) + met,
+        work=router + met,
+        surveys=surveys,
+    )
+
+
+def mean_of(xs: Sequence[float]) -> float:
+    return sum(xs) / len(xs)
+
+
+def least_used(result: Result) -> float:
+    """The share of the least used expert of any layer, a fair share being 1."""
+    return min(min(shares) for shares in result.surveys[-1].shares) * EXPERTS
+
+
+def show_results(results: Sequence[Result], facts: int) -> None:
+    print(f"\n{'':20}params active   work   loss  known of {facts}  least..most used dead")
+    for r in results:
+        end = r.surveys[-1]
+        print(f"  {r.row.label:17}{r.parameters:7}{r.active:7}{r.work:7}", end="")
+        print(f"{mean_of(end.losses):7.3f}{end.known:7}", end="")
+        if end.shares:
+            used = [share for shares in end.shares for share in shares]
+            dead = sum(share < 0.1 / EXPERTS for share in used)
+            print(f"{min(used):14.1%} .. {max(used):5.1%}{dead:5}", end="")
+        print()
+    print(f"""  active  parameters but for those of the experts not chosen
+  work    multiply-adds of the MLP for a token, router included
+  loss    over all facts, in nats
+  used    shares of the choices; a fair share is {1 / EXPERTS:.2%}, dead is below its tenth""")
+
+
+def shade(shares: Sequence[float]) -> str:
+    """A strip of a heat map: darkest from 1 on."""
+    marks = blocks(" ░▒▓█", " .:*#")
+    return "".join(marks[min(4, int(4 * share))] for share in shares)
+
+
+def show_work(balanced: Result, free: Result) -> None:
+    for layer in range(N_LAYER):
+        print(f"\nwho works in layer {layer}: shares of the choices over training, dark from twice")
+        print("the fair share\n  expert   with the balance loss               without")
+        for i in range(EXPERTS):
+            print(f"  {i + 1:6}   ", end="")
+            for r in (balanced, free):
+                course = [s.shares[layer][i] for s in r.surveys]
+                strip = shade([share * EXPERTS / 2 for share in course])
+                print(f"{strip} {course[-1]:5.1%} {bar(course[-1] * EXPERTS / 3, 13):13}  ", end="")
+            print()
+
+
+def show_specialties(balanced: Result) -> None:
+    """Which letters, of which codes, go to which expert."""
+    for layer in range(N_LAYER):
+        print(f"\nwho does what in layer {layer}: each expert's most frequent inputs")
+        for i in range(EXPERTS):
+            mine = [c for c in balanced.surveys[-1].choices if c[0] == layer and c[3] == i]
+            print(f"  expert {i + 1:2}", end="")
+            for title, part in (("letters", 2), ("codes", 1)):
+                counts = Counter(choice[part] for choice in mine)
+                top = " ".join(f"{x} {c / counts.total():.0%}" for x, c in counts.most_common(4))
+                print(f"   {title} {top:24}", end="")
+            print()
+
+
+def show_writing(results: Sequence[Result], task: Task, names: list[str]) -> None:
+    """Names that no model has seen, letter by letter in code."""
+    print("\nnames in code, wrong letters in brackets")
+    for tag, name in zip(task.codes, names):
+        true = "".join(task.codes[tag][letter] for letter in name)
+        print(f"  {name} in code {tag} is {true}")
+        for r in results:
+            said = ""
+            logits = code_logits(r.model, Mixture(r.experts), task, tag, name)
+            for letter, z in zip(name, logits):
+                answer = task.alphabet[z.index(max(z))]
+                said += answer if answer == task.codes[tag][letter] else f"({answer})"
+            print(f"    {r.row.label:18} {said}")
+
+
+def information(choices: Sequence[tuple[int, str, str, int]], part: int) -> float:
+    """What the chosen expert tells of part 1, the code, or 2, the letter, in nats: the mutual
+    information sum p(a, b) log(p(a, b) / (p(a) p(b)))."""
+    inputs = Counter(choice[part] for choice in choices)
+    experts = Counter((layer, expert) for layer, _, _, expert in choices)
+    both = Counter((choice[part], choice[0], choice[3]) for choice in choices)
+    return sum(
+        c / len(choices) * math.log(c * len(choices) / (inputs[x] * experts[layer, expert]))
+        for (x, layer, expert), c in both.items()
+    )
+
+
+def experiment(seed: int, names: str | None) -> int:
+    check_settings()
+    rng = random.Random(seed)
+    known_names = read_names(names, 50)
+    _, *letters = alphabet_of(known_names)
+    check_questions(letters)
+    task = new_task(letters, rng)
+    facts = CODES * len(letters)
+    print(f"micromoe, seed {seed}: {CODES} codes of {len(letters)} letters, {facts} facts to know")
+
+    # The width of a dense MLP of equal work: 2 d width = d EXPERTS + TOP_K 2 d EXPERT_WIDTH
+    even, size = (EXPERTS + 2 * TOP_K * EXPERT_WIDTH) // 2, EXPERTS * EXPERT_WIDTH
+    rows = [
+        Row(label="MoE, balanced", experts=EXPERTS, width=EXPERT_WIDTH, balance=BALANCE, lr=LR),
+        Row(label="MoE, unbalanced", experts=EXPERTS, width=EXPERT_WIDTH, balance=0.0, lr=LR),
+        Row(label="dense, equal work", experts=1, width=even, balance=0.0, lr=DENSE_LR),
+        Row(label="dense, equal size", experts=1, width=size, balance=0.0, lr=BIG_LR),
+    ]
+    results = [fit(task, row, seed) for row in rows]
+    moe, free, lean, big = results
+    show_results(results, facts)
+    loss, loss_free, loss_lean, loss_big = (mean_of(r.surveys[-1].losses) for r in results)
+    change = loss - loss_free
+    print(f"  The balance loss {'cost' if change > 0 else 'gained'} {abs(change):.3f} nats here.")
+    show_work(moe, free)
+    show_specialties(moe)
+    show_writing([moe, lean], task, rng.sample(known_names, 3))
+
+    print("\nwhat the chosen experts tell of their input, in nats (and in the untrained router)")
+    told = {}
+    for label, part in (("code", 1), ("letter", 2)):
+        first, last = (information(moe.surveys[i].choices, part) for i in (0, -1))
+        told[label] = last - first
+        print(f"  of the {label:7} {last:.2f} ({first:.2f})")
+    more = moe.surveys[-1].known - lean.surveys[-1].known
+    return check_claims(
+        [
+            ("loss, share of that of dense, equal work", loss / loss_lean, "<=", 0.75),
+            ("facts known above dense, equal work", more, ">=", 20),
+            ("loss, share of that of dense, equal size", loss / loss_big, "<=", 2.0),
+            ("unbalanced: least used expert, fair shares", least_used(free), "<=", 0.1),
+            ("balanced: least used expert, fair shares", least_used(moe), ">=", 0.25),
+            ("told of the code, above the untrained router's", told["code"], ">=", 0.01),
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(experiment, "How does sparse routing add capacity without adding compute?", argv)
+
+
+# APPENDIX: names and manners; nobody needs to read it =============================================
+
+def check_settings() -> None:
+    """An edit works, or ends here with one clear line."""
+    check_model_settings()
+    at_least(1, CODES=CODES, LETTERS=LETTERS, STEPS=STEPS, EXPERT_WIDTH=EXPERT_WIDTH)
+    at_least(2, EXPERTS=EXPERTS)
+    at_least(1, TOP_K=TOP_K)
+    at_least(0.0, BALANCE=BALANCE, ROUTER_STD=ROUTER_STD, LR=LR, DENSE_LR=DENSE_LR, BIG_LR=BIG_LR)
+    if EXPERTS < TOP_K:
+        fail(f"TOP_K = {TOP_K} is more than EXPERTS = {EXPERTS}")
+    if CODES > 1000:
+        fail(f"CODES = {CODES}: 1,000 is the most, each needs a tag of its own")
+
+
+def check_questions(letters: list[str]) -> None:
+    if len(letters) < LETTERS:
+        fail(f"LETTERS = {LETTERS}: the names have only {len(letters)} letters to ask for")
+
+
+# --- the names (shared) ---------------------------------------------------------------------------
 
 NAMES = """
 aaron abby abel ada adam adela adrian adriana agatha aida aileen aisha alana alberto alden
@@ -111,13 +1014,30 @@ viola virginia vivian wallace walter warren wendy wesley wilbur willa william wi
 yara yvette yvonne zachary zara
 """.split()
 
-EDGE = 0  # the token before the first letter and after the last one
 
+# --- reading files (shared) -----------------------------------------------------------------------
 
 def fail(message: str) -> NoReturn:
     """End the program with one clear line and exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
+    note("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
     raise SystemExit(2)
+
+
+def at_least(least: float, **settings: float) -> None:
+    """Every one of these settings is a finite number, a whole one if least is, and no smaller."""
+    kind, wanted = (int, "whole ") if isinstance(least, int) else ((int, float), "")
+    for name, value in settings.items():
+        ok = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        if not ok or value < least:
+            fail(f"{name} = {value!r}: give a {wanted}number from {least} on")
+
+
+def check_model_settings() -> None:
+    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
+    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
+    at_least(0.0, INIT_STD=INIT_STD)
+    if N_EMBD % N_HEAD:
+        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
 
 
 def read_lines(path: str) -> list[str]:
@@ -133,526 +1053,72 @@ def read_lines(path: str) -> list[str]:
             lines.append(line.decode("utf-8").strip())
         except UnicodeDecodeError:
             fail(f"{path}, line {number}: not UTF-8; save the file as UTF-8 text")
-        if not lines[-1].isprintable():
-            fail(f"{path}, line {number}: holds control characters; give a text file")
     return lines
 
 
-def read_names(path: str | None) -> list[str]:
-    """The embedded names, or those of a file: lower case, each name once."""
-    if path is None:
-        return NAMES
-    found = list(dict.fromkeys(line.lower() for line in read_lines(path) if line))
-    longest = BLOCK_SIZE - 1
-    names = [name for name in found if len(name) <= longest]
+def read_names(path: str | None, longest: int) -> list[str]:
+    """The embedded names, or those of a file: lower case, each once, of up to longest letters."""
+    where, found = path or "the embedded names", list(NAMES)
+    if path is not None:
+        found = []
+        for number, line in enumerate(read_lines(path), 1):
+            for letter in line:
+                if not letter.isprintable():
+                    called = unicodedata.name(letter, "a control character")
+                    fail(f"{path}, line {number}: holds {called} (U+{ord(letter):04X}); remove it")
+            if line:
+                found.append(line.lower())
+    names = [name for name in dict.fromkeys(found) if len(name) <= longest]
     if not names:
-        fail(f"{path}: no usable lines; write one name of 1 to {longest} letters per line")
+        fail(f"{where}: no usable lines; write one name of 1 to {longest} letters per line")
     if len(names) < 20:
-        fail(f"{path}: {len(names)} different names are too few to split; give 20 or more")
-    if len(names) < len(found):
-        skipped = len(found) - len(names)
-        print(f"{path}: {skipped} names of more than {longest} letters skipped", file=sys.stderr)
+        fail(f"{where}: {len(names)} different names are too few to split; give 20 or more")
+    skipped = len(set(found)) - len(names)
+    if skipped:
+        note(f"{where}: {skipped} names of more than {longest} letters skipped")
     return names
 
 
-def split(items: Sequence[Any], rng: random.Random, share: float = 0.1) -> tuple[list, list]:
-    """(training part, held-out part); the second is a share, 200 items at most."""
+def split(items: Sequence[Any], rng: random.Random, held_out: int) -> tuple[list, list]:
+    """(items to learn from, items held out), shuffled; no more than a third is held out."""
     shuffled = rng.sample(items, len(items))
-    held_out = max(1, min(200, int(share * len(items))))
+    held_out = max(1, min(held_out, len(items) // 3))
     return shuffled[held_out:], shuffled[:held_out]
 
 
-def alphabet_of(names: list[str]) -> list[str]:
-    """The vocabulary: token t stands for the letter alphabet[t], EDGE for the empty string."""
-    return ["", *sorted(set("".join(names)))]
-
-
-def encode(text: str, alphabet: list[str]) -> list[int]:
-    return [EDGE, *(alphabet.index(letter) for letter in text), EDGE]
-
-
-def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
-    return "".join(alphabet[token] for token in tokens)
-
-
-# ==================================================================================================
-# 4. AUTOGRAD  (shared)
-# ==================================================================================================
-# A Value is a number that remembers which numbers it was computed from (children) and how fast it
-# changes with each of them (local_grads). backward(), called on a loss, walks from it down to the
-# parameters and applies the chain rule at every node: child.grad += d(node)/d(child) * node.grad.
-#
-# The rule of the house: a number that learns through autograd is a Value; a number that does not is
-# a float. The same functions run on both, and what runs on floats builds no graph.
-
-Number = Union["Value", float]
-Vector = Sequence[Any]  # of Values or of floats
-Matrix = Sequence[Vector]  # a list of rows
-Model = dict[str, Any]  # of named matrices
-
-
-class Value:
-    """A scalar in the graph. The whole contract stands in docs/autograd-interface.md."""
-
-    __slots__ = ("data", "grad", "children", "local_grads")
-
-    def __init__(self, data: float, children: Any = (), local_grads: Any = ()):
-        self.data = data
-        self.grad = 0.0
-        self.children = children
-        self.local_grads = local_grads
-
-    # Each operation states its value, its operands and its local derivatives. With a plain number
-    # on the other side, the Value is the only child. No script uses all of them.
-
-    def __add__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            return Value(self.data + other.data, (self, other), (1.0, 1.0))
-        return Value(self.data + other, (self,), (1.0,))
-
-    def __mul__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            a, b = self.data, other.data
-            return Value(a * b, (self, other), (b, a))
-        return Value(self.data * other, (self,), (other,))
-
-    def __truediv__(self, other: Number) -> Value:
-        if isinstance(other, Value):
-            a, b = self.data, other.data
-            return Value(a / b, (self, other), (1.0 / b, -a / (b * b)))
-        return Value(self.data / other, (self,), (1.0 / other,))
-
-    def __pow__(self, k: float) -> Value:  # k is a plain number
-        slope = k * self.data ** (k - 1) if k else 0.0
-        return Value(self.data**k, (self,), (slope,))
-
-    def exp(self) -> Value:
-        e = math.exp(self.data)
-        return Value(e, (self,), (e,))
-
-    def log(self) -> Value:  # below 1e-12, value and slope are those at 1e-12
-        safe = max(self.data, 1e-12)
-        return Value(math.log(safe), (self,), (1.0 / safe,))
-
-    def tanh(self) -> Value:
-        t = math.tanh(self.data)
-        return Value(t, (self,), (1.0 - t * t,))
-
-    def relu(self) -> Value:  # what is not positive is switched OFF, see below
-        return OFF if self.data <= 0 else Value(self.data, (self,), (1.0,))
-
-    def __neg__(self) -> Value:
-        return self * -1.0
-
-    def __sub__(self, other: Number) -> Value:
-        return self + -other
-
-    def __rsub__(self, other: float) -> Value:
-        return -self + other
-
-    def __rtruediv__(self, other: float) -> Value:
-        return self**-1.0 * other
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __repr__(self) -> str:
-        return f"Value(data={self.data}, grad={self.grad})"
-
-    def graph(self) -> list[Value]:
-        """This node and those below it that have children, each after its children, all with a grad
-        of zero: only parameters, which have no children, keep theirs from one call to the next.
-
-        A depth-first walk with a stack of its own, so no depth exceeds Python's recursion limit. A
-        node that it has been to is marked by SEEN (below) in its grad.
-        """
-        order: dict[Value, None] = {}  # an ordered set: a node met twice keeps its first place
-        stack = [self]
-        while stack:
-            node = stack[-1]
-            if node.grad is SEEN:  # back again: everything below it is in order
-                order[stack.pop()] = None
-            else:
-                node.grad = SEEN
-                stack += [c for c in node.children if c.children and c.grad is not SEEN]
-        for node in order:
-            node.grad = 0.0
-        return list(order)
-
-    def backward(self) -> None:
-        """Add d(self)/d(parameter) to the grad of every parameter below."""
-        order = self.graph()
-        self.grad = 1.0
-        for node in reversed(order):
-            node.push()
-
-    def push(self) -> None:
-        """The chain rule at one node. A gradient of zero has nothing to pass on."""
-        if grad := self.grad:
-            for child, local in zip(self.children, self.local_grads):
-                child.grad += local * grad
-
-
-SEEN = float("nan")  # one particular float, a mark that graph() leaves for as long as it walks
-OFF = Value(0.0)  # the one output of every relu() that is off: a constant, with no path back
-
-# Fused operations. A dot product of length n, written with * and +, is 2n - 1 nodes. On paper its
-# derivatives are plain: d(a.b)/da = b and d(a.b)/db = a. So one node does it, still from scalars to
-# a scalar. It is the chain rule done once by hand, and most of these scripts' speed.
-
-
-def floats(xs: Vector) -> Sequence[float]:
-    """The plain numbers of a vector: a new list for Values, xs itself for floats.
-
-    So with data = floats(xs), "data is xs" says that there is nothing to differentiate.
-    """
-    return [x.data for x in xs] if isinstance(xs[0], Value) else xs
-
-
-def dot(a: Vector, b: Vector) -> Any:
-    """sum_i a_i b_i of two equally long vectors."""
-    if len(a) != len(b):
-        raise ValueError(f"dot of vectors of length {len(a)} and {len(b)}")
-    a_data, b_data = floats(a), floats(b)
-    result = sum(map(mul, a_data, b_data))
-    if a_data is not a and b_data is not b:
-        return Value(result, (*a, *b), (*b_data, *a_data))
-    if a_data is not a:
-        return Value(result, a, b_data)
-    if b_data is not b:
-        return Value(result, b, a_data)
-    return result
-
-
-def total(xs: Vector) -> Any:
-    """sum_i x_i."""
-    data = floats(xs)
-    return sum(data) if data is xs else Value(sum(data), xs, [1.0] * len(xs))
-
-
-def softmax(logits: Vector, t: float = 1.0) -> list[Any]:
-    """p_i = e^(z_i / t) / sum_j e^(z_j / t) for logits z, at temperature t.
-
-    Subtracting the largest z from every z changes no p, and no exponential can overflow. The
-    derivative of p_i with respect to z_j is p_i ((1 if i = j else 0) - p_j) / t.
-    """
-    data = floats(logits)
-    top = max(data)
-    exps = [math.exp((z - top) / t) for z in data]
-    norm = sum(exps)
-    chances = [e / norm for e in exps]
-    if data is logits:
-        return chances
-    slopes = [[-p * q / t for q in chances] for p in chances]
-    for i, p in enumerate(chances):
-        slopes[i][i] += p / t
-    return [Value(p, logits, row) for p, row in zip(chances, slopes)]
-
-
-def attend(scores: Vector, values: Matrix, t: float) -> list[Any]:
-    """sum_i p_i v_i, where p = softmax(scores, t): the mean of the vectors v_i, weighted by p.
-
-    For each entry of the mean, the derivative with respect to that entry of v_i is p_i, and with
-    respect to score i it is p_i (v_i - mean) / t: a higher score pulls the mean towards its v_i.
-    """
-    chances = softmax(floats(scores), t)
-    means: list[Any] = []
-    for column in zip(*values):  # the same entry of every v_i
-        data = floats(column)
-        mean = sum(map(mul, chances, data))
-        children: list[Value] = []
-        slopes: list[float] = []
-        if isinstance(scores[0], Value):
-            children += scores
-            slopes += [p * (v - mean) / t for p, v in zip(chances, data)]
-        if data is not column:
-            children += column
-            slopes += chances
-        means.append(Value(mean, children, slopes) if children else mean)
-    return means
-
-
-def cross_entropy(logits: Vector, target: int) -> Any:
-    """-log softmax(z)[target] = log(sum_j e^z_j) - z_target for logits z, in nats.
-
-    Its derivative with respect to z_j is softmax(z)_j, minus 1 at the target.
-    """
-    data = floats(logits)
-    top = max(data)
-    loss = math.log(sum(math.exp(z - top) for z in data)) + top - data[target]
-    if data is logits:
-        return loss
-    slopes = softmax(data)
-    slopes[target] -= 1.0
-    return Value(loss, logits, slopes)
-
-
-def relu(x: Any) -> Any:
-    return x.relu() if isinstance(x, Value) else max(x, 0.0)
-
-
-# ==================================================================================================
-# 5. MODEL  (shared, but for the marked lines)
-# ==================================================================================================
-# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
-# the embeddings and none before lm_head. A model is a dict of named matrices, and a matrix a list
-# of rows, of floats or of Values.
-
-
-def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
-    """Random floats, drawn from N(0, INIT_STD^2)."""
-    return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
-
-def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats."""
-    d = N_EMBD
-    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
-    for layer in range(N_LAYER):
-        for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
-        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
-        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
-    model["lm_head"] = new_matrix(vocabulary, d, rng)
-    return model
-
-
-def unfreeze(model: Model) -> Model:
-    """The same weights as Values: a copy that learns."""
-    return {k: [[Value(x) for x in floats(row)] for row in m] for k, m in model.items()}
-
-
-def freeze(model: Model) -> Model:
-    """The same weights as floats: a copy that does not learn and runs fast."""
-    return {k: [list(floats(row)) for row in m] for k, m in model.items()}
-
-
-def weights_of(model: Model) -> list[Any]:
-    """All numbers of a model in one flat list."""
-    return [x for matrix in model.values() for row in matrix for x in row]
-
-
-def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,): dot() of every row and x, but with one look at x.
-
-    A frozen W is made of floats, as its first row tells.
-
-    What relu() has switched off, OFF among Values and 0.0 among floats, is left out with its column
-    of W: it adds nothing to W x, and neither it nor the column gets a gradient. In the MLP of a
-    trained model that is most of x.
-    """
-    if len(weights[0]) != len(x):
-        raise ValueError(f"a matrix of {len(weights[0])} columns times {len(x)} numbers")
-    on = [v is not OFF and v != 0.0 for v in x]
-    if 0 < sum(on) < len(x):  # with all of them off, let them stay: floats() wants an entry
-        x, weights = list(compress(x, on)), [list(compress(row, on)) for row in weights]
-    x_data, frozen = floats(x), floats(weights[0]) is weights[0]
-    rows = weights if frozen else [floats(row) for row in weights]
-    products = [sum(map(mul, row, x_data)) for row in rows]
-    if x_data is x:
-        return products if frozen else [Value(y, w, x) for y, w in zip(products, weights)]
-    if frozen:
-        return [Value(y, x, row) for y, row in zip(products, rows)]
-    return [Value(y, [*w, *x], [*x_data, *row]) for y, w, row in zip(products, weights, rows)]
-
-
-def add(a: Vector, b: Vector) -> list[Any]:
-    return [x + y for x, y in zip(a, b)]
-
-
-def rmsnorm(x: Vector) -> list[Any]:
-    """x / sqrt(mean(x^2) + 1e-5)."""
-    data = floats(x)
-    scale = (dot(data, data) / len(x) + 1e-5) ** -0.5
-    if data is x:
-        return [v * scale for v in x]
-    # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
-    node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
-    return [v * node for v in x]
-
-
-# --- where the scripts differ: microlora.py adds its adapters to project(), ---
-# --- micromoe.py routes mlp(); elsewhere both are plain                      ---
-
-
-def project(model: Model, name: str, x: Vector) -> list[Any]:
-    """W x."""
-    return linear(model[name], x)
-
-
-def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
-    """sum_i w_i expert_i(x) over the TOP_K experts that the router chooses for x, see section 7.
-
-    A model without a router has the dense layer of the other scripts: W2 relu(W1 x).
-    """
-    if f"{layer}.router" in model:
-        chances = softmax(project(model, f"{layer}.router", x))
-        chosen, weights = top_k(chances)
-        model["routes"].append((chances, chosen))  # a log, for the balance loss
-        outputs = [ask(model[f"{layer}.experts"][i], x) for i in chosen]  # expert_i(x)
-        return [dot(weights, column) for column in zip(*outputs)]
-    hidden = [relu(h) for h in project(model, f"{layer}.w1", x)]
-    return project(model, f"{layer}.w2", hidden)
-
-
-# --- the same again ---
-
-
-def new_cache() -> list[tuple[list[Any], list[Any]]]:
-    """For every layer, the keys and the values of the positions read so far."""
-    return [([], []) for _ in range(N_LAYER)]
-
-
-def gpt(model: Model, token: int, cache: list[tuple[list[Any], list[Any]]]) -> Any:
-    """Read one token and return the logits of the next, shape (vocabulary,).
-
-    The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet.
-    """
-    position = len(cache[0][0])
-    x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
-    d_head = len(x) // N_HEAD
-    for layer, (keys, values) in enumerate(cache):
-        h = rmsnorm(x)
-        query = project(model, f"{layer}.wq", h)
-        keys.append(project(model, f"{layer}.wk", h))
-        values.append(project(model, f"{layer}.wv", h))
-        heads: list[Any] = []
-        for start in range(0, len(x), d_head):
-            part = slice(start, start + d_head)
-            # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
-            heads += attend(scores, [v[part] for v in values], d_head**0.5)
-        x = add(x, project(model, f"{layer}.wo", heads))
-        x = add(x, mlp(model, layer, rmsnorm(x)))
-    return project(model, "lm_head", x)
-
-
-def token_losses(model: Model, tokens: Sequence[int]) -> list[Any]:
-    """-log p(next token | tokens so far), in nats, for each token but the first."""
-    cache = new_cache()
-    return [
-        cross_entropy(gpt(model, token, cache), following)
-        for token, following in zip(tokens, tokens[1:])
-    ]
-
-
-def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1.0) -> list[int]:
-    """Tokens drawn after a prompt at temperature t, up to EDGE or a full context."""
-    cache = new_cache()
-    for token in prompt[:-1]:
-        gpt(model, token, cache)
-    tokens = [prompt[-1]]
-    for _ in range(BLOCK_SIZE - len(prompt) + 1):
-        chances = softmax(gpt(model, tokens[-1], cache), t)
-        tokens += rng.choices(range(len(chances)), chances)
-        if tokens[-1] == EDGE:
-            break
-    return tokens[1:]
-
-
-# ==================================================================================================
-# 6. TRAINING KIT  (shared)
-# ==================================================================================================
-
-
-class Adam:
-    """Adam with bias correction (Kingma and Ba 2015, algorithm 1).
-
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
-    p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
-
-    g is the gradient, p the weight, t the step; b2 is 0.99, not the paper's 0.999, for short runs.
-    It updates Values, whose gradients backward() fills, and arrays, which are pairs of float lists
-    (weights, gradients) whose gradients are filled by hand. step() sets all gradients back to zero.
-    """
-
-    def __init__(self, values: Sequence[Value] = (), arrays: Sequence[Any] = ()):
-        self.values, self.arrays = values, arrays
-        self.b1, self.b2, self.eps, self.t = 0.9, 0.99, 1e-8, 0
-        sizes = [len(values), *(len(weights) for weights, _ in arrays)]
-        self.moments = [([0.0] * n, [0.0] * n) for n in sizes]
-
-    def step(self, lr: float) -> None:
-        self.t += 1
-        b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
-        c1, c2 = 1 - b1, 1 - b2
-        rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
-        (m, v), *moments = self.moments
-        for i, p in enumerate(self.values):
-            g = p.grad
-            m[i] = first = b1 * m[i] + c1 * g
-            v[i] = second = b2 * v[i] + c2 * g * g
-            p.data -= rate * first / (sqrt(scale * second) + eps)
-            p.grad = 0.0
-        for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
-            for i, g in enumerate(grads):
-                m[i] = first = b1 * m[i] + c1 * g
-                v[i] = second = b2 * v[i] + c2 * g * g
-                weights[i] -= rate * first / (sqrt(scale * second) + eps)
-                grads[i] = 0.0
-
-
-def train(
-    label: str, learn: Callable[[], float], optimizer: Adam, steps: int, lr: float
-) -> list[float]:
-    """Minimize: learn() adds up the gradients of one batch and returns its loss.
-
-    The learning rate rises to lr in the first tenth of the steps, then falls along a straight line
-    towards zero. Returns the loss of every step.
-    """
-    losses = []
-    start = time.perf_counter()
-    for step in range(steps):
-        losses.append(learn())
-        rise, fall = (step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)
-        optimizer.step(lr * min(rise, fall, 1.0))
-        progress(label, step + 1, steps, losses[-1], time.perf_counter() - start)
-    return losses
-
-
-def next_letter(
-    model: Model, names: list[str], alphabet: list[str], rng: random.Random
-) -> Callable[[], float]:
-    """A learn() for train(): the mean cross-entropy per token of BATCH random names.
-
-    Each name's graph is walked back, and dropped, before the next one's is built.
-    """
-
-    def learn() -> float:
-        batch = [encode(rng.choice(names), alphabet) for _ in range(BATCH)]
-        size = sum(len(tokens) - 1 for tokens in batch)
-        loss = 0.0
-        for tokens in batch:
-            share = total(token_losses(model, tokens)) / size
-            share.backward()
-            loss += share.data
-        return loss
-
-    return learn
-
-
-def mean_loss(model: Model, names: list[str], alphabet: list[str]) -> float:
-    """Mean cross-entropy per token over names, in nats. Give it a frozen model."""
-    losses = [x for n in names for x in token_losses(model, encode(n, alphabet))]
-    return sum(losses) / len(losses)
+# --- progress (shared) ----------------------------------------------------------------------------
+
+def note(line: str, end: str = "\n") -> None:
+    """To stderr. A stderr that is closed or full is no reason to stop."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, end=end, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        to_nowhere(sys.stderr)
+
+
+def to_nowhere(stream: Any) -> None:
+    """What is still to be written there is dropped, without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def progress(label: str, step: int, steps: int, loss: float, seconds: float) -> None:
-    """To stderr: a moving line on a terminal, else a line every tenth of the way."""
+    """A moving line on a terminal, else a line every tenth of the way."""
     done = "#" * (20 * step // steps)
     line = f"{label:20} {step:4}/{steps} loss {loss:6.3f} "
     if step == steps:
         line += f"done in {seconds:.1f} s, {1000 * seconds / steps:.1f} ms per step"
     else:
         line += f"{seconds / step * (steps - step):4.0f} s left [{done:20}]"
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         width = shutil.get_terminal_size().columns - 1
-        ending = "\n" if step == steps else ""
-        print(f"\r{line[:width]:{min(width, 79)}}", end=ending, file=sys.stderr, flush=True)
+        note(f"\r{line[:width]:{min(width, 79)}}", end="\n" if step == steps else "")
     elif 10 * step // steps > 10 * (step - 1) // steps:
-        print(line, file=sys.stderr)
+        note(line)
 
+
+# --- marks (shared) -------------------------------------------------------------------------------
 
 def blocks(marks: str, ascii_marks: str) -> str:
     """marks, if the output's encoding has them, else ascii_marks."""
@@ -663,23 +1129,20 @@ def blocks(marks: str, ascii_marks: str) -> str:
     return marks
 
 
-def sparkline(values: Sequence[float], width: int = 50) -> str:
-    """A curve in one line of text: high marks for high values."""
-    width = min(width, len(values))
-    cuts = [len(values) * i // width for i in range(width + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:])]
-    low, high = min(means), max(means)
-    marks = blocks("▁▂▃▄▅▆▇█", "_.:-=+*#")
-    return "".join(marks[int(7.99 * (m - low) / ((high - low) or 1))] for m in means)
-
+# --- bars (shared) --------------------------------------------------------------------------------
 
 def bar(share: float, width: int = 30) -> str:
     """A horizontal bar, full at share = 1."""
     return blocks("█", "#") * round(width * min(max(share, 0.0), 1.0))
 
 
-def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
-    """Print (claim, measured, ">=" or "<=", bound) lines; 0 if all hold, else 1."""
+# --- claims (shared) ------------------------------------------------------------------------------
+
+Claim = tuple[str, float, str, float]  # (what, measured, ">=" or "<=", bound)
+
+
+def check_claims(claims: Sequence[Claim]) -> int:
+    """Print what was measured and its bound, line by line; 0 if all claims hold, else 1."""
     print("\nclaims, measured in this run")
     failed = 0
     for text, measured, relation, bound in claims:
@@ -689,6 +1152,8 @@ def check_claims(claims: list[tuple[str, float, str, float]]) -> int:
         print(f"  {mark} {text:48} {measured:9.4g} {relation} {bound:g}")
     return 1 if failed else 0
 
+
+# --- the command line (shared) --------------------------------------------------------------------
 
 def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: str) -> int:
     """Read the command line, run the experiment, end politely whatever happens."""
@@ -701,389 +1166,22 @@ def run(experiment: Callable[..., int], title: str, argv: Any = None, **flags: s
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):  # a letter that cannot be shown is a ?
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
-    gc.disable()  # graphs hold no cycles: reference counts free them at once
+    # A graph holds no cycles, so reference counts free it at once, and Python's cycle collector
+    # looks through it in vain. Without it micromoe takes a sixth less time.
+    gc.disable()
     try:
         return experiment(**vars(args))
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        note("\ninterrupted")
         return 130
     except BrokenPipeError:  # the reader has left: | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return 141
+    except OSError as error:  # the output cannot be written: a full disk
+        to_nowhere(sys.stdout)
+        fail(f"stdout: {error.strerror}")
     finally:
         gc.enable()
-
-
-# ==================================================================================================
-# 7. THE ALGORITHM: MIXTURE OF EXPERTS
-# ==================================================================================================
-# For a token's vector x (Shazeer et al. 2017; Mixtral, section 2.1):
-#
-#     p = softmax(W_router x)                       the router's chances, one for each expert
-#     w_i = p_i / (sum of p over those chosen)      for the TOP_K experts of the highest p
-#     y = sum_i w_i expert_i(x)                     over those chosen
-#
-# The choice itself has no derivative. The router learns through the weights w_i: an expert that
-# helps more than its fellow gets a larger share. (With TOP_K = 1, w would be 1 and teach nothing;
-# Switch uses w = p.) The experts that were not chosen are neither computed nor trained on this
-# token: that is what "sparse" means.
-
-
-def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
-    """(indices of the TOP_K highest chances, highest first; their renormalized weights)."""
-    numbers = floats(chances)
-    chosen = sorted(range(len(numbers)), key=lambda i: -numbers[i])[:TOP_K]
-    norm = total([chances[i] for i in chosen])
-    return chosen, [chances[i] / norm for i in chosen]
-
-
-# 7a. THE EXPERTS, in floats. With g = dL/dy, dh = dL/dh and da = dL/da the chain rule gives:
-#
-#     forward     a = W1 x          h = relu(a)           y = W2 h
-#     backward    dh = W2^T g       da_j = dh_j if h_j > 0, else 0
-#                 dL/dW2 = g h^T    dL/dW1 = da x^T       dL/dx = W1^T da
-
-
-class Expert(NamedTuple):
-    """Weights w1 (width x d) and w2 (d x width), and a gradient for each of them."""
-
-    w1: list[list[float]]
-    w2: list[list[float]]
-    w1_grad: list[list[float]]
-    w2_grad: list[list[float]]
-
-
-def new_expert(rng: random.Random) -> Expert:
-    w1, w2 = new_matrix(EXPERT_WIDTH, N_EMBD, rng), new_matrix(N_EMBD, EXPERT_WIDTH, rng)
-    return Expert(w1, w2, [[0.0] * len(row) for row in w1], [[0.0] * len(row) for row in w2])
-
-
-def expert_forward(expert: Expert, x: Sequence[float]) -> tuple[list[float], list[float]]:
-    """(h, y) for an input x."""
-    h = [relu(a) for a in linear(expert.w1, x)]
-    return h, linear(expert.w2, h)
-
-
-def expert_backward(
-    expert: Expert, x: Sequence[float], h: Sequence[float], g: Sequence[float]
-) -> list[float]:
-    """Add dL/dW1 and dL/dW2 to the expert's gradients, and return dL/dx."""
-    da = [dot(g, column) if h_j > 0 else 0.0 for h_j, column in zip(h, zip(*expert.w2))]
-    for g_i, row in zip(g, expert.w2_grad):  # += g h^T
-        row[:] = [old + g_i * h_j for old, h_j in zip(row, h)]
-    for da_j, row in zip(da, expert.w1_grad):  # += da x^T
-        row[:] = [old + da_j * x_i for old, x_i in zip(row, x)]
-    return [dot(da, column) for column in zip(*expert.w1)]
-
-
-# 7b. THE BRIDGE between floats and Values: how a gradient written by hand takes part in autograd,
-# as in torch.autograd.Function. Each call of an expert is a node between its input and its outputs:
-#
-#     x_1 .. x_d  <--  Bridge  <--  y_1 .. y_d  <--  the rest of the graph
-#
-# expert_backward() needs all dL/dy_j at once, but a node holds one gradient only. So each y_j
-# leaves its own in a slot of the Bridge's inbox. backward() visits a node after all that was
-# computed from it, the Bridge after every y_j: then push() turns the inbox into dL/dx_i, added to
-# what x_i gets from the router and from the other experts. The gradients are exact, those that
-# the expert would have if it were made of Values.
-
-
-class Bridge(Value):
-    """An expert at work on one token. Its push() is the expert's backward pass."""
-
-    __slots__ = ("expert", "hidden", "inbox")
-
-    def __init__(self, expert: Expert, x: Sequence[Value], hidden: list[float]):
-        super().__init__(0.0, x)
-        self.expert, self.hidden = expert, hidden
-        self.inbox = [Value(0.0) for _ in expert.w2]  # one slot for each y_j
-
-    def push(self) -> None:
-        g = [slot.grad for slot in self.inbox]
-        x_grads = expert_backward(self.expert, floats(self.children), self.hidden, g)
-        for x, x_grad in zip(self.children, x_grads):
-            x.grad += x_grad
-        for slot in self.inbox:
-            slot.grad = 0.0
-
-
-def ask(expert: Expert, x: Vector) -> list[Any]:
-    """expert(x): Values for Values, through a bridge, and floats for floats."""
-    hidden, y = expert_forward(expert, floats(x))
-    if not isinstance(x[0], Value):
-        return y
-    bridge = Bridge(expert, x, hidden)
-    # y_j has two children: the bridge (derivative 0, to set the order) and its slot (derivative 1)
-    return [Value(v, (bridge, slot), (0.0, 1.0)) for v, slot in zip(y, bridge.inbox)]
-
-
-# 7c. THE BALANCE LOSS (Switch Transformer, equation 4). A router that happens to favour an expert
-# trains it more, and so favours it more: the rich get richer. Over the tokens of a batch, let f_i
-# be the share of all choices that fell on expert i, P_i its mean chance, and E = EXPERTS:
-#
-#     B = E sum_i f_i P_i         training minimizes the cross-entropy + BALANCE B
-#
-# B is 1 if all f_i are equal, and E / TOP_K if TOP_K experts have all choices and all chances. f_i
-# is a count, without a derivative; dB/dP_i is E f_i: the more often chosen, the harder pushed down.
-
-Routes = list[tuple[Vector, list[int]]]  # for each token: (chances, indices of experts chosen)
-
-
-def choice_shares(routes: Routes) -> list[float]:
-    """f_i: the share of each expert in all choices; sums to 1."""
-    counts = Counter(i for _, chosen in routes for i in chosen)
-    return [counts[i] / counts.total() for i in range(len(routes[0][0]))]
-
-
-def balance_loss(routes: Routes) -> Any:
-    """E sum_i f_i P_i, a Value if the chances are."""
-    columns = zip(*(chances for chances, _ in routes))
-    mean_chances = [total(column) / len(routes) for column in columns]
-    return dot(choice_shares(routes), mean_chances) * len(mean_chances)
-
-
-def new_model(vocabulary: int, width: int, rng: random.Random) -> tuple[Model, list[Expert]]:
-    """(a GPT of Values, its experts). Width 0 means a mixture; any other is that of a dense MLP,
-    and there are no experts."""
-    model, experts = init_model(vocabulary, rng), []
-    for layer in range(N_LAYER):
-        del model[f"{layer}.w1"], model[f"{layer}.w2"]  # this MLP makes way for another
-        if width:
-            model[f"{layer}.w1"] = new_matrix(width, N_EMBD, rng)
-            model[f"{layer}.w2"] = new_matrix(N_EMBD, width, rng)
-        else:
-            model[f"{layer}.router"] = new_matrix(EXPERTS, N_EMBD, rng)
-            experts += [new_expert(rng) for _ in range(EXPERTS)]
-    return unfreeze(model), experts
-
-
-def attach(model: Model, experts: list[Expert]) -> dict[str, Any]:
-    """The model with its experts, and an empty list in which mlp() notes its routes."""
-    parts = {f"{i}.experts": experts[i * EXPERTS : (i + 1) * EXPERTS] for i in range(N_LAYER)}
-    return {**model, **parts, "routes": []}
-
-
-def arrays_of(experts: list[Expert]) -> list[tuple[list[float], list[float]]]:
-    """All rows of the experts, each with its gradient, as Adam takes them."""
-    return [pair for e in experts for pair in zip(e.w1 + e.w2, e.w1_grad + e.w2_grad)]
-
-
-# ==================================================================================================
-# 8. EXPERIMENT
-# ==================================================================================================
-# The task: read a tag (A to J, one for each code), then a name, and predict for each letter what it
-# is in that code. Attention brings the tag to every letter. What the letter is in the code, one of
-# 260 facts, is for the MLP to know: here the number of its parameters matters.
-
-
-class Task(NamedTuple):
-    """Codes and names. A text is a tag and a name."""
-
-    alphabet: list[str]  # letters, then tags
-    codes: dict[str, dict[str, str]]  # tag to letter to code letter
-    learnt: list[tuple[str, str]]  # to train on
-    unseen: list[tuple[str, str]]  # held out
-
-
-def new_task(names: list[str], rng: random.Random) -> Task:
-    names_learnt, names_held = split(names, rng)
-    _, *letters = alphabet_of(names)
-    tags = [chr(ord("A") + i) for i in range(CODES)]  # names are in lower case
-    codes = {tag: dict(zip(letters, rng.sample(letters, len(letters)))) for tag in tags}
-    learnt = [(tag, name) for name in names_learnt for tag in tags]
-    unseen = [(tag, name) for name in names_held for tag in tags]
-    return Task(["", *letters, *tags], codes, learnt, rng.sample(unseen, min(200, len(unseen))))
-
-
-def code_logits(model: Model, task: Task, tag: str, name: str) -> list[Any]:
-    """For each letter of the name, the logits of what it is in the tag's code."""
-    first, *letters = encode(tag + name, task.alphabet)[1:-1]
-    cache = new_cache()
-    gpt(model, first, cache)
-    return [gpt(model, letter, cache) for letter in letters]
-
-
-def code_losses(model: Model, task: Task, tag: str, name: str) -> list[Any]:
-    """For each letter of the name, -log p(its code letter), in nats."""
-    targets = [task.alphabet.index(task.codes[tag][letter]) for letter in name]
-    return list(map(cross_entropy, code_logits(model, task, tag, name), targets))
-
-
-class Result(NamedTuple):
-    """What became of one model."""
-
-    model: Model  # frozen, with its experts
-    parameters: int
-    active: int  # of them, all but the experts not chosen
-    work: int  # multiply-adds of the MLP for a token, router included
-    losses: list[float]  # of each held-out text: the mean over its letters
-    curve: list[float]
-    shares: list[list[float]]  # f_i on 50 held-out texts, at ten moments; on all, at the end
-    balances: list[float]  # the balance loss there
-    choices: list[tuple[str, str, int]]  # (letter, tag, expert), at the end
-
-
-def fit(task: Task, label: str, width: int, weight: float, seed: int) -> Result:
-    """Train a model with a dense MLP of that width, or, for width 0, a mixture of experts with that
-    weight of the balance loss. Every model sees the same texts in the same order."""
-    model, experts = new_model(len(task.alphabet), width, random.Random(seed))
-    values, arrays = weights_of(model), arrays_of(experts)
-    optimizer, order = Adam(values, arrays), random.Random(seed)
-    shares, balances = [], []
-
-    def note(routes: Routes) -> None:
-        shares.append(choice_shares(routes))
-        balances.append(balance_loss(routes))
-
-    def learn() -> float:
-        if experts and optimizer.t % max(1, STEPS // 10) == 0:
-            whole = attach(freeze(model), experts)
-            for text in task.unseen[:50]:
-                code_logits(whole, task, *text)
-            note(whole["routes"])
-        whole = attach(model, experts)
-        texts = order.choices(task.learnt, k=BATCH)
-        losses = [loss for text in texts for loss in code_losses(whole, task, *text)]
-        loss = total(losses) / len(losses)
-        goal = loss + balance_loss(whole["routes"]) * weight if weight else loss
-        goal.backward()
-        return loss.data
-
-    curve = train(label, learn, optimizer, STEPS, LR)
-    whole, losses, choices = attach(freeze(model), experts), [], []
-    for tag, name in task.unseen:
-        some = code_losses(whole, task, tag, name)
-        losses.append(sum(some) / len(some))
-        for letter, (_, chosen) in zip(name, whole["routes"][-len(name) :]):
-            choices += [(letter, tag, expert) for expert in chosen]
-    if experts:
-        note(whole["routes"])
-    in_experts = sum(len(row) for row, _ in arrays)
-    met = in_experts * TOP_K // EXPERTS
-    work = N_LAYER * 2 * N_EMBD * width if width else N_LAYER * N_EMBD * EXPERTS + met
-    size = len(values) + in_experts
-    return Result(
-        whole, size, size - in_experts + met, work, losses, curve, shares, balances, choices
-    )
-
-
-def standard_error(xs: Sequence[float]) -> float:
-    """Of the mean of xs."""
-    mean = sum(xs) / len(xs)
-    return math.sqrt(sum((x - mean) ** 2 for x in xs) / (len(xs) - 1) / len(xs))
-
-
-def information(pairs: Sequence[tuple[Any, int]]) -> float:
-    """Mutual information: sum p(a, b) log(p(a, b) / (p(a) p(b))) over the pairs, in nats."""
-    n, both = len(pairs), Counter(pairs)
-    ones, others = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    return sum(c / n * math.log(c * n / (ones[a] * others[b])) for (a, b), c in both.items())
-
-
-def shade(shares: Sequence[float]) -> str:
-    """A strip of a heat map: darkest from 1 on."""
-    marks = blocks(" ░▒▓█", " .:*#")
-    return "".join(marks[min(4, int(4 * share))] for share in shares)
-
-
-def experiment(seed: int, names: str | None) -> int:
-    rng = random.Random(seed)
-    task = new_task(read_names(names), rng)
-    print(f"micromoe, seed {seed}")
-    print(f"texts: {len(task.learnt)} to learn, {len(task.unseen)} held out, in {CODES} codes:")
-    for tag, name in task.unseen[:3]:
-        print(f"  {name} in code {tag} is {''.join(task.codes[tag][letter] for letter in name)}")
-
-    # the width of a dense MLP of the same work: 2 d width = d EXPERTS + TOP_K 2 d EXPERT_WIDTH
-    even = (EXPERTS + 2 * TOP_K * EXPERT_WIDTH) // 2
-    rows = {
-        "dense, equal work": fit(task, "dense, equal work", even, 0.0, seed),
-        "MoE, balanced": fit(task, "MoE, balanced", 0, BALANCE, seed),
-        "MoE, unbalanced": fit(task, "MoE, unbalanced", 0, 0.0, seed),
-        "dense, equal size": fit(task, "dense, equal size", EXPERTS * EXPERT_WIDTH, 0.0, seed),
-    }
-    lean, moe, free, _ = rows.values()
-    fair = 1.0 / EXPERTS
-
-    print(f"\ntraining loss per letter, in nats, over {STEPS} steps")
-    for label, r in rows.items():
-        print(f"  {label:17} {sparkline(r.curve)} {sum(r.curve[-50:]) / 50:.2f}")
-    print("\n                    params active   work    loss +- s.e.   least..most used dead")
-    for label, r in rows.items():
-        print(f"  {label:17}{r.parameters:7}{r.active:7}{r.work:7}", end="")
-        print(f"   {sum(r.losses) / len(r.losses):5.3f} +- {standard_error(r.losses):.3f}", end="")
-        if r.shares:
-            used = r.shares[-1]
-            dead = sum(share < 0.1 * fair for share in used)
-            print(f"   {min(used):5.1%} .. {max(used):5.1%} {dead:4}", end="")
-        print()
-    print(f"""  active  parameters but for those of the experts not chosen
-  work    multiply-adds of the MLP for a token, router included
-  loss    on held-out texts, nats per letter
-  used    shares of the choices; a fair share is {fair:.2%}, dead is below its tenth""")
-
-    print("\nwho works: shares of the choices over training, dark from twice the fair share")
-    print("  expert   with the balance loss               without")
-    for i in range(EXPERTS):
-        print(f"  {i + 1:6}   ", end="")
-        for r in (moe, free):
-            course, last = shade([share[i] / fair / 2 for share in r.shares]), r.shares[-1][i]
-            print(f"{course} {last:5.1%} {bar(last / fair / 3, 13):13}  ", end="")
-        print()
-
-    print("\nwho does what, with the balance loss: each expert's most frequent inputs")
-    for i in range(EXPERTS):
-        letters = Counter(letter for letter, _, expert in moe.choices if expert == i)
-        tags = Counter(tag for _, tag, expert in moe.choices if expert == i)
-        top = [
-            " ".join(f"{x} {c / counter.total():.0%}" for x, c in counter.most_common(4))
-            for counter in (letters, tags)
-        ]
-        print(f"  expert {i + 1:2}   letters {top[0]:23}  codes {top[1]}")
-    print("\nletters (down) to experts (across), darkest if a letter always goes there")
-    print("     " + "".join(f"{i + 1:3}" for i in range(EXPERTS)))
-    for letter, count in sorted(Counter(x for x, _, _ in moe.choices).most_common(16)):
-        cells = Counter(expert for x, _, expert in moe.choices if x == letter)
-        row = [TOP_K * cells[i] / count for i in range(EXPERTS)]
-        print(f"  {letter}   " + "".join(3 * shade([share]) for share in row))
-
-    print("\nthe mixture at work on held-out texts, wrong letters in brackets")
-    for tag, name in task.unseen[:4]:
-        said = ""
-        for letter, logits in zip(name, code_logits(moe.model, task, tag, name)):
-            answer = task.alphabet[logits.index(max(logits))]
-            said += answer if answer == task.codes[tag][letter] else f"({answer})"
-        print(f"  {name} in code {tag} is {said}")
-
-    # Does the choice of experts say something about the input? The control shuffles the choices.
-    chosen = [expert for _, _, expert in moe.choices]
-    mixed = rng.sample(chosen, len(chosen))
-    told, chance = [], []
-    for part in (0, 1):
-        inputs = [choice[part] for choice in moe.choices]
-        told.append(information(list(zip(inputs, chosen))))
-        chance.append(information(list(zip(inputs, mixed))))
-    print("\nwhat the choice of an expert tells, in nats, and what shuffled choices would")
-    for input_, found, luck in zip(("letter", "code"), told, chance):
-        print(f"  about the {input_:6} {found:.3f} ({luck:.3f})")
-
-    change = moe.balances[-1] - moe.balances[0]
-    # The bound of two standard errors is that of "no worse, as far as the noise lets us see".
-    worse = (sum(moe.losses) - sum(lean.losses)) / len(moe.losses)
-    noise = math.hypot(standard_error(moe.losses), standard_error(lean.losses))
-    return check_claims(
-        [
-            ("balanced: least used expert, fair shares", min(moe.shares[-1]) / fair, ">=", 0.5),
-            ("unbalanced: least used expert, fair shares", min(free.shares[-1]) / fair, "<=", 0.1),
-            ("change of the balance loss in training", change, "<=", -0.01),
-            ("information of letters, over chance", told[0] / chance[0], ">=", 3.0),
-            ("loss above that of dense, equal work, s.e.", worse / noise, "<=", 2.0),
-        ]
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return run(experiment, "How does sparse routing add capacity without adding compute?", argv)
 
 
 if __name__ == "__main__":

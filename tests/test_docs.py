@@ -10,7 +10,7 @@ from pathlib import Path
 import microppo
 from microppo import Value
 from tests import shared
-from tests.support import ROOT
+from tests.helpers import ROOT
 
 IMPLEMENTATION = (ROOT / "docs" / "implementation.md").read_text("utf-8")
 INTERFACE = (ROOT / "docs" / "autograd-interface.md").read_text("utf-8")

@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 from tests import shared
-from tests.support import fast_copy, start
+from tests.helpers import fast_copy, start
 
 # What makes a run short. The claims then fail, and the exit status is 1.
 FAST = {

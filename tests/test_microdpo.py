@@ -12,8 +12,7 @@ from unittest.mock import patch
 
 import microdpo as m
 from microdpo import Value
-from tests.support import fast_copy, slope, start
-from tests.test_manners import FAST
+from tests.helpers import edited, slope, start
 
 WIDTH = m.N_EMBD
 

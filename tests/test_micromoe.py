@@ -7,7 +7,7 @@ from collections import Counter
 
 import micromoe as m
 from micromoe import Value
-from tests.support import slope
+from tests.helpers import slope
 
 SIZES = {"N_EMBD": 8, "N_HEAD": 2, "EXPERTS": 5, "TOP_K": 2, "EXPERT_WIDTH": 3, "CODES": 2}
 KEPT = {name: getattr(m, name) for name in SIZES}

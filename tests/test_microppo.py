@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 
 import microppo as m
 from microppo import Value
-from tests.support import slope
+from tests.helpers import slope
 
 SIZES = {"N_EMBD": 6, "N_HEAD": 3}
 KEPT = {name: getattr(m, name) for name in SIZES}

@@ -1,22 +1,20 @@
-"""Sections 3 to 6. They are the same text in every script, which is the first
-test here; the others therefore test one copy of them."""
+"""The shared blocks: autograd, model, training, files, drawing. They are the same text in every
+script (test_collection.py), so that one copy of each is tested here."""
 
-import ast
 import gc
 import io
 import math
 import random
-import subprocess
-import sys
 import tempfile
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import microlora as m
+import micromoe
+import microppo
 from microlora import Value
-from tests import shared
-from tests.support import ROOT, slope
+from tests.helpers import slope
 
 WIDTH = m.N_EMBD
 
@@ -27,51 +25,6 @@ def setUpModule():
 
 def tearDownModule():
     m.N_EMBD = WIDTH
-
-
-class SharedText(unittest.TestCase):
-    def test_sections_are_identical(self):
-        self.assertEqual(shared.differences(), [])
-
-    def test_every_script_has_the_eight_sections_in_order(self):
-        for path in shared.scripts():
-            found = shared.sections(path.read_text("utf-8"))
-            self.assertEqual(list(found), [0, 1, 3, 4, 5, 6, 7, 8], path.name)
-
-    def test_copying_keeps_own_blocks(self):
-        own = f"    {shared.OPEN}: x ---\n    z\n    {shared.CLOSE} ---\n"
-        source = "a\nb\nnew\nc\nd\n"
-        self.assertEqual(shared.transplant(source, f"a\nb\n{own}c\nd\n"), f"a\nb\n{own}new\nc\nd\n")
-        with self.assertRaises(SystemExit):
-            shared.transplant("x\n", f"a\n{own}b\n")
-
-    def test_scripts_import_the_standard_library_and_no_other_script(self):
-        for path in shared.scripts():
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                names = []
-                if isinstance(node, ast.Import):
-                    names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom):
-                    names = [node.module]
-                for name in names:
-                    self.assertIn(name.split(".")[0], sys.stdlib_module_names)
-
-    def test_names_that_others_rely_on(self):
-        for path in shared.scripts():
-            tree = ast.parse(path.read_text("utf-8"))
-            defined = {n.name for n in tree.body if hasattr(n, "name")}
-            wanted = "Value dot linear softmax rmsnorm cross_entropy gpt Adam main"
-            self.assertLessEqual(set(wanted.split()), defined, path.name)
-
-    def test_import_runs_nothing_and_leaves_global_randomness_alone(self):
-        for path in shared.scripts():
-            code = (
-                "import random, gc; before = random.getstate()\n"
-                f"import {path.stem}\n"
-                "assert random.getstate() == before and gc.isenabled()"
-            )
-            done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
 
 
 class Operations(unittest.TestCase):
@@ -91,7 +44,7 @@ class Operations(unittest.TestCase):
         "inverse root": (lambda x: x**-0.5, [0.1, 2.0]),
         "power 0": (lambda x: x**0, [0.0, 2.0]),
         "power 1": (lambda x: x**1, [0.0, -2.0]),
-        "relu": (m.relu, [-2.0, 0.5, 3.0]),
+        "relu": (lambda x: x.relu() if isinstance(x, Value) else max(x, 0.0), [-2.0, 0.5, 3.0]),
         "exp": (lambda x: x.exp() if isinstance(x, Value) else math.exp(x), [-3.0, 0.0, 2.0]),
         "log": (lambda x: x.log() if isinstance(x, Value) else math.log(x), [0.1, 1.0, 9.0]),
         "tanh": (lambda x: x.tanh() if isinstance(x, Value) else math.tanh(x), [-2.0, 0.0, 0.7]),
@@ -210,10 +163,13 @@ class Operations(unittest.TestCase):
                 x = [Value(v) for v in inputs]
                 y = m.linear(w, [m.relu(v) for v in x])
                 plain = [sum(a * max(b, 0.0) for a, b in zip(row, inputs)) for row in rows]
-                self.assertEqual(m.floats(y), plain)
+                got = [v.data if isinstance(v, Value) else v for v in y]
+                self.assertEqual(got, plain)
                 self.assertEqual(m.linear(rows, [max(v, 0.0) for v in inputs]), plain)
-                if lit:  # else nothing is left out, and nothing is wrong
-                    self.assertEqual([len(v.children) for v in y], [2 * lit] * 2)
+                if not lit:  # nothing is left to learn
+                    self.assertEqual(y, [0.0, 0.0])
+                    continue
+                self.assertEqual([len(v.children) for v in y], [2 * lit] * 2)
                 (y[0] + y[1] * 10.0).backward()
                 for v, a, b in zip(x, *rows):
                     self.assertEqual(v.grad, a + 10.0 * b if v.data > 0 else 0.0)
@@ -223,7 +179,7 @@ class Operations(unittest.TestCase):
     def test_linear_keeps_a_value_that_happens_to_be_zero(self):
         parameter, other = Value(0.0), Value(2.0)
         inner = other - 2.0
-        m.linear([[3.0, 5.0, 1.0]], [parameter, inner, Value(-1.0).relu()])[0].backward()
+        m.linear([[3.0, 5.0, 1.0]], [parameter, inner, m.relu(Value(-1.0))])[0].backward()
         self.assertEqual((parameter.grad, other.grad), (3.0, 5.0))
 
     def test_linear_refuses_another_shape(self):
@@ -260,8 +216,16 @@ class Operations(unittest.TestCase):
             y.backward()
             self.assertEqual((y.data, v.grad), (3 * x, 3.0))
 
+    def test_relu_of_what_is_off_is_a_constant(self):
+        x = Value(2.0)
+        self.assertIs(m.relu(x), x)
+        for off in (Value(-1.0), Value(0.0), -1.0, 0.0):
+            self.assertIs(type(m.relu(off)), float)
+            self.assertEqual(m.relu(off), 0.0)
+
     def test_relu_does_not_hide_nan(self):
-        self.assertTrue(math.isnan(Value(math.nan).relu().data))
+        self.assertTrue(math.isnan(m.relu(Value(math.nan)).data))
+        self.assertTrue(math.isnan(m.relu(math.nan)))
 
 
 class Backward(unittest.TestCase):
@@ -304,7 +268,6 @@ class Backward(unittest.TestCase):
         order = nodes[-1].graph()
         place = {node: i for i, node in enumerate(order)}
         self.assertEqual(len(place), len(order))
-        self.assertEqual({node.grad for node in order}, {0.0})  # no mark of the walk is left
         self.assertEqual(nodes[-1].graph(), order)
         for node in order:
             for child in node.children:
@@ -468,6 +431,12 @@ class Training(unittest.TestCase):
         self.assertEqual(rates.index(max(rates)), 9)
         self.assertEqual(len(lines.getvalue().splitlines()), 10)
 
+    def test_the_hook_looks_before_every_step_and_at_the_end(self):
+        seen = []
+        with redirect_stderr(io.StringIO()):
+            losses = m.train("x", lambda: float(len(seen)), m.Adam(), 3, 1.0, seen.append)
+        self.assertEqual((seen, losses), ([0, 1, 2, 3], [1.0, 2.0, 3.0]))
+
     def test_a_batch_is_the_mean_over_tokens(self):
         model = m.unfreeze(m.init_model(4, random.Random(0)))
         learn = m.next_letter(model, ["ab", "c"], ["", "a", "b", "c"], random.Random(8))
@@ -505,14 +474,33 @@ class Training(unittest.TestCase):
 class Charts(unittest.TestCase):
     def test_sparkline(self):
         with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "utf-8")):
-            self.assertEqual(m.sparkline([0, 1, 2, 3, 4, 5, 6, 7]), "▁▂▃▄▅▆▇█")
-            self.assertEqual(m.sparkline([2.0, 2.0]), "▁▁")
-            self.assertEqual(len(m.sparkline(range(1000), 40)), 40)
-            self.assertEqual(m.bar(0.5, 10), "█" * 5)
+            self.assertEqual(microppo.sparkline([0, 1, 2, 3, 4, 5, 6, 7]), "▁▂▃▄▅▆▇█")
+            self.assertEqual(microppo.sparkline([2.0, 2.0]), "▁▁")
+            self.assertEqual(len(microppo.sparkline(range(1000), 40)), 40)
+            self.assertEqual(micromoe.bar(0.5, 10), "█" * 5)
         with redirect_stdout(io.TextIOWrapper(io.BytesIO(), "ascii")):
-            self.assertEqual(m.sparkline([0, 7]), "_#")
-            self.assertEqual(m.bar(2.0, 10), "#" * 10)
-            self.assertEqual(m.bar(-1.0, 10), "")
+            self.assertEqual(microppo.sparkline([0, 7]), "_#")
+            self.assertEqual(micromoe.bar(2.0, 10), "#" * 10)
+            self.assertEqual(micromoe.bar(-1.0, 10), "")
+
+    def test_plot_shows_every_point_in_its_place(self):
+        with redirect_stdout(io.StringIO()) as out:
+            m.plot([("a", 0.0, 1.0), ("b", 2.0, 3.0), ("c", 1.0, 2.0)], "x", "y")
+        lines = out.getvalue().splitlines()
+        rows = {mark: i for i, line in enumerate(lines) for mark in "abc" if mark in line[10:]}
+        columns = {mark: lines[rows[mark]].index(mark) for mark in "abc"}
+        self.assertEqual(rows, {"b": 1, "c": 7, "a": 13})
+        self.assertEqual([columns[mark] - columns["a"] for mark in "acb"], [0, 30, 60])
+        self.assertIn("3.00 |", lines[1])
+        self.assertLessEqual(max(map(len, lines)), 79)
+        with redirect_stdout(io.StringIO()) as out:
+            m.plot([("a", 1.0, 1.0)], "x", "y")  # a range of zero
+        self.assertIn("a", out.getvalue())
+
+    def test_words_are_never_cut(self):
+        self.assertEqual(m.words(["anna", "bob", "clara"], 9), "anna bob")
+        self.assertEqual(m.words(["anna"], 3), "")
+        self.assertEqual(m.words(["anna", "bob"], 99), "anna bob")
 
     def test_claims(self):
         with redirect_stdout(io.StringIO()) as out:
@@ -530,7 +518,7 @@ class Names(unittest.TestCase):
             path.write_bytes(content)
             with redirect_stderr(io.StringIO()) as errors:
                 try:
-                    return m.read_names(str(path)), errors.getvalue()
+                    return m.read_names(str(path), 15), errors.getvalue()
                 except SystemExit as stop:
                     self.assertEqual(stop.code, 2)
                     self.assertEqual(errors.getvalue().count("\n"), 1)
@@ -538,7 +526,7 @@ class Names(unittest.TestCase):
                     return None, errors.getvalue()
 
     def test_embedded(self):
-        names = m.read_names(None)
+        names = m.read_names(None, 15)
         self.assertGreaterEqual(len(set(names)), 500)
         self.assertEqual(len(set(names)), len(names))
         self.assertLess(max(map(len, names)), m.BLOCK_SIZE)
@@ -569,7 +557,9 @@ class Names(unittest.TestCase):
             b"y" * 16: "no usable lines",
             b"ada\nbob\n": "2 different names",
             good + b"\nab\xff\xfe\n": "line 31: not UTF-8",
-            good + b"\nab\x00\x07\n": "line 31: holds control characters",
+            good + b"\nab\x00\x07\n": "line 31: holds a control character (U+0000)",
+            good + "\nan\u00a0na\n".encode(): "line 31: holds NO-BREAK SPACE (U+00A0)",
+            good + "\nan\u200dna\n".encode(): "line 31: holds ZERO WIDTH JOINER (U+200D)",
         }.items():
             with self.subTest(words):
                 names, errors = self.read(content)
@@ -579,12 +569,18 @@ class Names(unittest.TestCase):
     def test_split(self):
         for n in (20, 500, 3000):
             items = list(range(n))
-            train, held = m.split(items, random.Random(1))
+            train, held = m.split(items, random.Random(1), 200)
             self.assertEqual(sorted(train + held), items)
-            self.assertEqual(len(held), min(200, n // 10))
-        self.assertEqual(
-            m.split(list(range(50)), random.Random(7)), m.split(list(range(50)), random.Random(7))
-        )
+            self.assertEqual(len(held), min(200, n // 3))
+        first, again = (m.split(list(range(50)), random.Random(7), 9) for _ in range(2))
+        self.assertEqual(first, again)
+
+    def test_short_contexts_skip_embedded_names_too(self):
+        with redirect_stderr(io.StringIO()) as errors:
+            names = m.read_names(None, 5)
+        self.assertLess(len(names), len(m.NAMES))
+        self.assertEqual(max(map(len, names)), 5)
+        self.assertIn("the embedded names: ", errors.getvalue())
 
 
 if __name__ == "__main__":
