@@ -55,12 +55,12 @@ HELD_OUT_NAMES = 56  # a tenth of them: their first letters are the prompts of t
 
 PAIRS = 600  # comparisons that the annotator makes
 HELD_OUT = 200  # of them, for measuring
-TASTE = 12.0  # how sure the annotator is, in log-odds per unit of gold: right in six of seven cases
+TASTE = 12.0  # how sure the annotator is: log-odds of preferring the better name, per unit of gold
 
 STEPS = 300  # updates of DPO, and of the control: every comparison once or twice
 BETAS = [1.0, 0.3, 0.1, 0.01]  # strength of the pull to the reference, strong to weak
-BETA = 0.3  # the one that is shown in detail
-DPO_LR = 0.006  # as the next: from a grid on other seeds (docs/implementation.md)
+BETA = 0.3  # the one that is shown in detail, in the middle
+DPO_LR = 0.006  # like the next line, from a grid on other seeds (docs/implementation.md)
 CHOSEN_LRS = [0.003, 0.006, 0.012]  # of the control; the best of them counts
 
 SAMPLES = 250  # fresh names from each model when it is judged
@@ -76,7 +76,7 @@ SAMPLES = 250  # fresh names from each model when it is judged
 # a float. The same functions run on both, and what runs on floats builds no graph.
 
 Number = Union["Value", float]
-Vector = Sequence[Any]  # all of them Values, or all floats
+Vector = Sequence[Any]  # all of them Values, or all floats (relu() alone mixes in a 0.0)
 Matrix = Sequence[Vector]  # a list of rows
 Model = dict[str, Any]  # of named matrices
 
@@ -285,7 +285,7 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
 # the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
-# floats or of Values; "0.wq" is the matrix wq of layer 0. project(), in gpt(), is W x for a name.
+# floats or of Values; "0.wq" is the matrix wq of layer 0, and project() below is W x for a name.
 
 
 def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
@@ -322,7 +322,7 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,): dot() of every row with x.
+    """W x, shapes (n, m) and (m,) to (n,): the dot product of every row with x.
 
     Made fast in two ways, each worth a tenth of microlora's time: the numbers of x are taken once,
     not for every row; and what relu() switched off, a 0.0 even among Values, is left out with its
@@ -378,7 +378,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet.
+    That makes attention causal: no later key exists yet. (micromoe.py passes another mlp.)
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -534,27 +534,27 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
 # The model completes a name from its first letters. An annotator compares two completions. Its
 # taste is the gold score: names that flow, vowels and consonants in turn and few hard letters, and
 # that do not repeat themselves. The algorithms see the comparisons only; the gold score drives the
-# annotator and, at the end, grades the policies.
+# annotator and, at the end, grades the trained models, the policies.
 
 VOWELS, HARD = "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü", "bcdgkpqtx"
 
 
 def flow(name: str) -> float:
-    """The share of neighbours that alternate, minus the share of hard letters."""
+    """The share of neighbours of which just one is a vowel, minus the share of hard letters."""
     vowel = [letter in VOWELS for letter in name]
     turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
     return turns - sum(letter in HARD for letter in name) / max(1, len(name))
 
 
 def repeats(name: str) -> float:
-    """The share of pairs of neighbours that stood in the name before: 2 of 5 in nanana."""
+    """The share of pairs of neighbours that stood in the name before: 3 of 5 in nanana."""
     pairs = list(zip(name, name[1:]))
     return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def gold(name: str) -> float:
-    """The gold score, at most 1. What the model has learnt hardly repeats, so that comparisons of
-    its names teach flow, and next to nothing about repeats: remember that."""
+    """The gold score, at most 1. What the model writes hardly repeats, so that comparisons of its
+    names teach flow, and next to nothing about repeats."""
     return flow(name) - repeats(name)
 
 
@@ -612,15 +612,16 @@ def chance_of(text: dict[str, str]) -> float:
 #    and put that into 1, with log(pi / pi_ref) for the KL:
 #        E[beta log(pi* / pi_ref) + beta log Z - beta log(pi / pi_ref)]
 #            = E[beta log Z(x)] - beta KL(pi || pi*)
-#    The first term does not depend on pi; the KL is 0 for pi = pi*, and above it for all others.
+#    The first term does not depend on pi; the KL is 0 for pi = pi*, and greater for all others.
 #
 # 3. So rewards and policies come in pairs, and the line for r can be read the other way: any
 #    policy pi is the best one for the reward beta log(pi(y|x) / pi_ref(y|x)), plus what depends on
 #    x alone. To learn a policy is to learn a reward.
 #
 # 4. The annotator prefers y_w to y_l with probability sigmoid(r(x, y_w) - r(x, y_l)) (Bradley and
-#    Terry). Put the line for r in: beta log Z(x) is the same for both answers and cancels. What is
-#    left can be computed, and its negative log-likelihood is the DPO loss:
+#    Terry; here r is TASTE times gold). Put the line for r in: beta log Z(x) is the same for both
+#    answers and cancels. What is left can be computed, and its negative log-likelihood is the DPO
+#    loss:
 #        -log sigmoid(beta [(log pi(y_w|x) - log pi_ref(y_w|x))
 #                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
 #
@@ -629,7 +630,7 @@ def chance_of(text: dict[str, str]) -> float:
 
 
 def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
-    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_t-1) of an answer y to the prompt x, in nats.
+    """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_(t-1)) of an answer y to the prompt x, in nats.
 
     The prompt starts with EDGE, and its own tokens are left out of the sum. The answer ends with
     EDGE (if the context did not end first), which is in the sum: where to stop is part of it.
@@ -734,7 +735,7 @@ class Look(NamedTuple):
     step: int
     loss: float
     margin: float
-    accuracy: float  # averaged over what the annotator might have said; a tie is half right
+    accuracy: float  # P(the annotator, asked again, agrees with the margin); a tie is half right
     chosen: float  # log pi(chosen | prompt)
     rejected: float
 
@@ -745,7 +746,7 @@ class Verdict(NamedTuple):
     gold: float
     gold_se: float  # the standard error of its mean
     kl: float  # the drift, estimated from these answers: nats per answer
-    surprise: float  # -log pi_ref per token: low while they still look like names
+    repeats: float  # mean of repeats()
     length: float  # mean number of letters
     unfinished: float  # share of answers that filled the context without an end
     names: list[str]
@@ -762,7 +763,7 @@ def make_task(seed: int, names: str | None, pairs: str | None) -> Task:
     print(f"microdpo, seed {seed}: {len(learnt)} names to learn, {len(held_out)} held out")
     reference = pretrain(learnt, alphabet, rng)
     loss = mean_loss(reference, held_out, alphabet)
-    print(f"the reference, after {PRETRAIN_STEPS} steps: loss {loss:.2f} nats per letter")
+    print(f"the reference, after {PRETRAIN_STEPS} steps: loss {loss:.2f} nats per token")
     texts = texts or [compare(reference, learnt, alphabet, rng) for _ in range(PAIRS)]
     parts = []
     for part in split(texts, rng, HELD_OUT):
@@ -820,33 +821,30 @@ def align(task: Task, label: str, beta: float | None, lr: float, look: Any = Non
 
 def judge(policy: Model, task: Task) -> Verdict:
     """Complete every prompt once with a policy of floats."""
-    rng, names, golds, kls = random.Random(task.seed), [], [], []
-    expected = tokens = unfinished = 0.0
+    rng, names, golds, kls, ends = random.Random(task.seed), [], [], [], []
     for prompt in task.prompts:
         x = encode(prompt, task.alphabet)[:-1]
         y = sample(policy, x, rng)
         names.append(prompt + decode(y, task.alphabet))
         golds.append(gold(names[-1]))
-        under_reference = log_prob(task.reference, x, y)
-        kls.append(log_prob(policy, x, y) - under_reference)
-        expected += under_reference
-        tokens += len(y)
-        unfinished += y[-1] != EDGE
+        kls.append(log_prob(policy, x, y) - log_prob(task.reference, x, y))
+        ends.append(y[-1])
     n = len(names)
     mean = sum(golds) / n
     return Verdict(
         gold=mean,
         gold_se=math.sqrt(sum((g - mean) ** 2 for g in golds) / (n - 1) / n),
         kl=sum(kls) / n,
-        surprise=-expected / tokens,
+        repeats=sum(map(repeats, names)) / n,
         length=sum(map(len, names)) / n,
-        unfinished=unfinished / n,
+        unfinished=sum(end != EDGE for end in ends) / n,
         names=names,
     )
 
 
 def lead(a: Verdict, b: Verdict) -> float:
-    """By how many standard errors a's gold score exceeds b's, as if samples were independent."""
+    """By how many standard errors a's gold score exceeds b's, as if samples were independent. (The
+    best of several on the same samples has some luck in it; its lead is to be read with that.)"""
     return (a.gold - b.gold) / (math.hypot(a.gold_se, b.gold_se) or 1e-9)
 
 
@@ -864,20 +862,21 @@ def show_history(history: list[Look]) -> None:
 def show_verdicts(verdicts: dict[str, Verdict], has_gold: bool) -> None:
     print(f"\n{SAMPLES} fresh answers of each policy")
     title = "  gold +- s.e.  " if has_gold else ""
-    print(f"  {'':18}{title}     KL  surprise  length  unfinished")
+    print(f"  {'':18}{title}     KL   repeats  length  unfinished")
     for label, v in verdicts.items():
         score = f"{v.gold:6.3f} +- {v.gold_se:.3f}" if has_gold else ""
-        print(f"  {label:18}{score}{v.kl:8.2f}{v.surprise:10.2f}", end="")
+        print(f"  {label:18}{score}{v.kl:8.2f}{v.repeats:10.1%}", end="")
         print(f"{v.length:8.1f}{v.unfinished:12.1%}")
     print("""  KL          drift from the reference, in nats per answer
-  surprise    of the reference at the answers, in nats per token
+  repeats     pairs of letters that the name had before; the comparisons hardly
+              speak of them, and a policy that drifts far is full of them
   unfinished  answers that filled the context without coming to an end""")
     if has_gold:
         print("\nwhat each drift buys: the paper's figure 2 (left)")
-        marks = dict(zip(verdicts, "Rxyzabcdefghijklmnop"))
+        marks = dict(zip(verdicts, "R" + "xyz"[: len(CHOSEN_LRS)] + "abcdefghijklmnop"))
         points = [(marks[label], v.kl, v.gold) for label, v in verdicts.items()]
         plot(points, x_label="KL", y_label="gold score")
-        print("  R the reference, x y z chosen only, a b c ... DPO from the largest beta down")
+        print("  R the reference, x y z chosen only, a b c ... DPO, from the largest beta down")
     print("\nanswers to the same prompts")
     for label, v in verdicts.items():
         print(f"  {label:18} {words(v.names, 57)}")

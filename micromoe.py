@@ -2,18 +2,18 @@
 
 A mixture of experts (MoE; Shazeer et al. 2017, arXiv:1701.06538; Switch Transformer, Fedus et al.
 2021, arXiv:2101.03961; Mixtral, Jiang et al. 2024, arXiv:2401.04088) replaces a transformer's MLP
-by many small ones, the experts, and a router that sends each token to a few of them. The model
+by many of them, the experts, and a router that sends each token to a few. The model
 holds the parameters of all experts; a token costs only the few it is sent to.
 
 What runs: a tiny GPT learns a code book by heart: secret codes, each a substitution of letters. It
-reads a tag, which names the code, and a letter, and answers with the letter's place in that code.
+reads a tag, which names the code, and a letter, and answers with what stands for it in that code.
 Every fact is taught, and every fact is asked: this is memory, and nothing is held out. The MLP is
 the only difference between four models: a mixture of experts with a balance loss, one without, a
 dense MLP of the mixture's work, and a dense MLP of its size.
 
-What to look for: how many more facts the mixture knows than the dense MLP that does the same work.
-That it holds its own against the dense MLP of its size, which does seven times the work. That
-without the balance loss some experts get nothing to do.
+What to look for: how many more facts the mixture knows, after as many steps, than the dense MLP
+that does the same work; that it keeps up with the dense MLP of its size, which does seven times the
+work; that without the balance loss some expert gets next to nothing to do.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
@@ -49,7 +49,7 @@ N_EMBD = 8  # width d
 N_HEAD = 2  # attention heads, of 4 dimensions each
 N_LAYER = 1  # blocks
 BLOCK_SIZE = 2  # context in tokens: a tag and a letter
-INIT_STD = 0.3  # of the initial weights, but for the experts and the router
+INIT_STD = 0.3  # of all initial weights except the experts' and the router's
 
 CODES = 14  # secret codes, each a permutation of the alphabet: 14 x 26 facts to know
 LETTERS = 5  # letters of each code that are asked for in a step
@@ -57,10 +57,10 @@ STEPS = 200  # the same for every model
 
 EXPERTS = 16  # in every layer
 TOP_K = 2  # experts for each token
-EXPERT_WIDTH = 32  # hidden units of an expert; with few, the router would be most of the work
+EXPERT_WIDTH = 32  # hidden units of an expert; with few, the router would be much of the work
 ROUTER_STD = 0.6  # of its initial weights: louder, so that experts begin to differ at once
-BALANCE = 0.4  # weight of the balance loss
-LR = 0.06  # the mixture's learning rate at its peak (Adam); as the next, the best of a grid
+BALANCE = 0.4  # weight of the balance loss; Switch has 0.01, and many more than 200 steps
+LR = 0.06  # the mixtures' peak learning rate (Adam); as the next two, the best of a grid
 DENSE_LR = 0.06  # of the dense MLP of equal work
 BIG_LR = 0.05  # of the dense MLP of equal size
 
@@ -75,7 +75,7 @@ BIG_LR = 0.05  # of the dense MLP of equal size
 # a float. The same functions run on both, and what runs on floats builds no graph.
 
 Number = Union["Value", float]
-Vector = Sequence[Any]  # all of them Values, or all floats
+Vector = Sequence[Any]  # all of them Values, or all floats (relu() alone mixes in a 0.0)
 Matrix = Sequence[Vector]  # a list of rows
 Model = dict[str, Any]  # of named matrices
 
@@ -284,7 +284,7 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
 # the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
-# floats or of Values; "0.wq" is the matrix wq of layer 0. project(), in gpt(), is W x for a name.
+# floats or of Values; "0.wq" is the matrix wq of layer 0, and project() below is W x for a name.
 
 
 def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
@@ -321,7 +321,7 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,): dot() of every row with x.
+    """W x, shapes (n, m) and (m,) to (n,): the dot product of every row with x.
 
     Made fast in two ways, each worth a tenth of microlora's time: the numbers of x are taken once,
     not for every row; and what relu() switched off, a 0.0 even among Values, is left out with its
@@ -377,7 +377,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet.
+    That makes attention causal: no later key exists yet. (micromoe.py passes another mlp.)
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -486,7 +486,8 @@ def train(
 # The choice itself has no derivative. The router learns through the weights w_i: an expert that
 # helps more than its fellow gets a larger share. (With TOP_K = 1, w would be 1 and teach nothing;
 # Switch uses w = p.) The experts that were not chosen are neither computed nor trained on this
-# token: that is what "sparse" means.
+# token: that is what "sparse" means. Nor does the router learn about them: only the balance loss,
+# below, calls back an expert that is never chosen.
 
 
 def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
@@ -501,7 +502,7 @@ def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
 # with u_j, a row of W1, and writes v_j, a column of W2. With g = dL/dy the chain rule gives:
 #
 #     forward     a_j = u_j . x        h_j = relu(a_j)        y = sum_j h_j v_j
-#     backward    da_j = v_j . g       where h_j > 0, else 0
+#     backward    da_j = v_j . g       where h_j > 0, else 0            (da_j is dL/da_j)
 #                 dL/dv_j = h_j g      dL/du_j = da_j x       dL/dx = sum_j da_j u_j
 #
 # What is switched off, h_j = 0, drops out of every sum, and is left out.
@@ -552,7 +553,8 @@ def expert_backward(
 
 
 # 6b. THE BRIDGE between floats and Values: how a gradient written by hand takes part in autograd,
-# as in torch.autograd.Function. Each call of an expert is a node between its input and its outputs:
+# as in torch.autograd.Function. Each call of an expert is a node between its input and its outputs
+# (gradients flow along the arrows):
 #
 #     x_1 .. x_d  <--  Bridge  <--  y_1 .. y_d  <--  the rest of the graph
 #
@@ -703,9 +705,9 @@ class Result(NamedTuple):
     model: Model  # frozen
     experts: list[list[Expert]]
     parameters: int
-    active: int  # of them, all but the experts not chosen
+    active: int  # those that a token uses
     work: int  # multiply-adds of the MLPs for a token, router included
-    surveys: list[Survey]  # at ten moments, the first before training, and at the end
+    surveys: list[Survey]  # the last at the end; with a router, ten more on the way
 
 
 def new_task(letters: list[str], rng: random.Random) -> Task:
@@ -719,8 +721,9 @@ def code_logits(
     model: Model, mixture: Mixture, task: Task, tag: str, letters: Sequence[str]
 ) -> list[list[Any]]:
     """For each letter, the logits of what stands for it in the tag's code. The tag is read once;
-    every letter goes on from there, with a cache of its own."""
-    tag_token, *tokens = encode(tag + "".join(letters), task.alphabet)[1:-1]
+    every letter goes on from there, with a cache of its own. (The tag is routed, too. Nothing reads
+    what the last layer's experts make of it, but it counts in the balance.)"""
+    tag_token, *tokens = encode(tag + "".join(letters), task.alphabet)[1:-1]  # without EDGE
     cache = new_cache()
     gpt(model, tag_token, cache, mixture.mlp)
     copies = ([(keys[:], values[:]) for keys, values in cache] for _ in tokens)
@@ -738,9 +741,9 @@ def code_losses(
 def questions(
     model: Model, experts: list[list[Expert]], task: Task, weight: float, rng: random.Random
 ) -> Callable[[], float]:
-    """A learn() for train(): the mean loss of LETTERS letters in every code, drawn without
-    replacement until all have been asked, and the balance loss, if it has a weight. All of it is
-    one graph: the balance loss belongs to the whole batch."""
+    """A learn() for train(): the mean loss of LETTERS letters in every code, dealt from a shuffled
+    deck of them, and the balance loss, if it has a weight. All of it is one graph: the balance loss
+    belongs to the whole batch."""
     decks: dict[str, list[str]] = {tag: [] for tag in task.codes}
 
     def learn() -> float:
@@ -799,7 +802,7 @@ def fit(task: Task, row: Row, seed: int) -> Result:
     learn = questions(model, experts, task, row.balance, random.Random(seed))
     train(row.label, learn, Adam(values, arrays), STEPS, row.lr, look)
     in_experts = sum(len(weights) for weights, _ in arrays)
-    met = in_experts * min(TOP_K, row.experts) // row.experts
+    met = in_experts * min(TOP_K, row.experts) // row.experts  # weights that one token meets
     router = N_LAYER * N_EMBD * row.experts if row.experts > 1 else 0
     return Result(
         row=row,
@@ -832,7 +835,7 @@ def show_results(results: Sequence[Result], facts: int) -> None:
             dead = sum(share < 0.1 / EXPERTS for share in used)
             print(f"{min(used):14.1%} .. {max(used):5.1%}{dead:5}", end="")
         print()
-    print(f"""  active  parameters but for those of the experts not chosen
+    print(f"""  active  parameters that a token uses
   work    multiply-adds of the MLP for a token, router included
   loss    over all facts, in nats
   used    shares of the choices; a fair share is {1 / EXPERTS:.2%}, dead is below its tenth""")
@@ -926,7 +929,7 @@ def experiment(seed: int, names: str | None) -> int:
     show_specialties(moe)
     show_writing([moe, lean], task, rng.sample(known_names, 3))
 
-    print("\nwhat the chosen experts tell of their input, in nats (and in the untrained router)")
+    print("\nwhat the chosen experts tell of their input, in nats (and before the training)")
     told = {}
     for label, part in (("code", 1), ("letter", 2)):
         first, last = (information(moe.surveys[i].choices, part) for i in (0, -1))

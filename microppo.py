@@ -62,10 +62,10 @@ HELD_OUT_NAMES = 56  # a tenth of them: their first letters are the prompts of t
 
 PAIRS = 1250  # comparisons that the annotator makes
 HELD_OUT = 200  # of them, for measuring
-TASTE = 12.0  # how sure the annotator is, in log-odds per unit of gold: right in six of seven cases
+TASTE = 12.0  # how sure the annotator is: log-odds of preferring the better name, per unit of gold
 
 HIDDEN = 8  # width of the reward model, and of the critic
-NET_STD = 0.3  # of their initial weights: the arguments of tanh then are neither 0 nor beyond 1
+NET_STD = 0.3  # of their initial weights: the arguments of tanh are then mostly within -1 .. 1
 REWARD_STEPS = 800  # updates of the reward model
 REWARD_BATCH = 8  # comparisons per update
 REWARD_LR = 0.05
@@ -83,7 +83,7 @@ KL_COEF = 0.2  # reward lost per nat of KL; rewards are in standard deviations o
 CLIP = 0.2  # how far a probability ratio may move from 1 before its gradient is cut
 VALUE_CLIP = 0.2  # how far the critic's value may move in a round before its gradient is cut
 GAMMA = 0.99  # discount per token
-LAMBDA = 0.95  # of gae(): 0 trusts the critic after one token, 1 waits for the whole answer
+LAMBDA = 0.95  # of gae(): 0 asks the critic after every token, 1 waits for the whole answer
 
 SAMPLES = 300  # fresh names from each policy when it is judged
 
@@ -98,7 +98,7 @@ SAMPLES = 300  # fresh names from each policy when it is judged
 # a float. The same functions run on both, and what runs on floats builds no graph.
 
 Number = Union["Value", float]
-Vector = Sequence[Any]  # all of them Values, or all floats
+Vector = Sequence[Any]  # all of them Values, or all floats (relu() alone mixes in a 0.0)
 Matrix = Sequence[Vector]  # a list of rows
 Model = dict[str, Any]  # of named matrices
 
@@ -307,7 +307,7 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
 # A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
 # onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
 # the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
-# floats or of Values; "0.wq" is the matrix wq of layer 0. project(), in gpt(), is W x for a name.
+# floats or of Values; "0.wq" is the matrix wq of layer 0, and project() below is W x for a name.
 
 
 def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
@@ -344,7 +344,7 @@ def weights_of(model: Model) -> list[Any]:
 
 
 def linear(weights: Matrix, x: Vector) -> list[Any]:
-    """W x, shapes (n, m) and (m,) to (n,): dot() of every row with x.
+    """W x, shapes (n, m) and (m,) to (n,): the dot product of every row with x.
 
     Made fast in two ways, each worth a tenth of microlora's time: the numbers of x are taken once,
     not for every row; and what relu() switched off, a 0.0 even among Values, is left out with its
@@ -400,7 +400,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
     """Read one token and return the logits of the next, shape (vocabulary,).
 
     The position is the length of the cache, to which this token's keys and values are appended.
-    That makes attention causal: no later key exists yet.
+    That makes attention causal: no later key exists yet. (micromoe.py passes another mlp.)
     """
     position = len(cache[0][0])
     x = rmsnorm(add(model["wte"][token], model["wpe"][position]))
@@ -556,27 +556,27 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
 # The model completes a name from its first letters. An annotator compares two completions. Its
 # taste is the gold score: names that flow, vowels and consonants in turn and few hard letters, and
 # that do not repeat themselves. The algorithms see the comparisons only; the gold score drives the
-# annotator and, at the end, grades the policies.
+# annotator and, at the end, grades the trained models, the policies.
 
 VOWELS, HARD = "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü", "bcdgkpqtx"
 
 
 def flow(name: str) -> float:
-    """The share of neighbours that alternate, minus the share of hard letters."""
+    """The share of neighbours of which just one is a vowel, minus the share of hard letters."""
     vowel = [letter in VOWELS for letter in name]
     turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
     return turns - sum(letter in HARD for letter in name) / max(1, len(name))
 
 
 def repeats(name: str) -> float:
-    """The share of pairs of neighbours that stood in the name before: 2 of 5 in nanana."""
+    """The share of pairs of neighbours that stood in the name before: 3 of 5 in nanana."""
     pairs = list(zip(name, name[1:]))
     return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def gold(name: str) -> float:
-    """The gold score, at most 1. What the model has learnt hardly repeats, so that comparisons of
-    its names teach flow, and next to nothing about repeats: remember that."""
+    """The gold score, at most 1. What the model writes hardly repeats, so that comparisons of its
+    names teach flow, and next to nothing about repeats."""
     return flow(name) - repeats(name)
 
 
@@ -625,7 +625,8 @@ def chance_of(text: dict[str, str]) -> float:
 #
 # 6a. THE REWARD MODEL: from comparisons to a score, in floats
 #
-# It reads a text x_0 .. x_n, both edges included, as its n pairs of neighbours:
+# It reads a text x_0 .. x_n, both edges included (an unfinished answer has one), as its n pairs of
+# neighbours:
 #
 #     h_i = tanh(left[x_i] + right[x_(i+1)] + bias)         HIDDEN numbers for each pair
 #     r   = out . mean_i h_i                                the score
@@ -740,7 +741,8 @@ def proxy_score(proxy: Proxy, tokens: Sequence[int]) -> float:
 #
 # From here on t counts the tokens of an answer, a_0 .. a_(n-1), its EDGE included. s_t is the text
 # before a_t: the prompt and a_0 .. a_(t-1). A token is good if what came of it is better than
-# V(s_t), the critic's forecast; so V must not see a_t. Its input is m, the reward model's mean
+# V(s_t), the critic's forecast before it: a V that saw a_t would take the token's merit into the
+# forecast, and leave nothing to praise. Its input is m, the reward model's mean
 # feature over s_t (in Ouyang et al. it starts as a copy of the reward model); the last token of s_t
 # chooses a row of last, and the length of s_t one of size:
 #
@@ -764,11 +766,11 @@ def states_of(reward_model: Net, prompt: Sequence[int], answer: Sequence[int]) -
     """s_0 .. s_(n-1), one before each token of the answer."""
     tokens = [*prompt, *answer]
     rows = features(reward_model, tokens)
-    lengths = range(len(prompt), len(tokens))
-    return [
-        State(mean=mean_of(rows[: n - 1]) or [0.0] * HIDDEN, last=tokens[n - 1], length=n)
-        for n in lengths
-    ]
+    states = []
+    for length in range(len(prompt), len(tokens)):
+        mean = mean_of(rows[: length - 1]) or [0.0] * HIDDEN
+        states.append(State(mean=mean, last=tokens[length - 1], length=length))
+    return states
 
 
 def critic_features(net: Net, state: State) -> list[float]:
@@ -788,7 +790,7 @@ def critic_backward(net: Net, state: State, slope: float) -> None:
 
     dV/d out_j = z_j       dV/d shift = 1       dV/d u_j = out_j (1 - z_j^2)
 
-    The last goes unchanged to the rows of last and size, and times m_i to mix_ji.
+    dV/d u_j goes unchanged to the rows of last and size, and times m_i to mix_ji.
     """
     out, last, size = net["out"][0], net["last"][state.last], net["size"][state.length]
     net["shift"][0].g[0] += slope
@@ -802,11 +804,11 @@ def critic_backward(net: Net, state: State, slope: float) -> None:
             mix.g[i] += u * m
 
 
-Forecast = tuple[State, float]  # s_t, and what came of it
+Example = tuple[State, float]  # s_t, and what came of it
 
 
 def forecasts(
-    net: Net, answers: list[list[Forecast]], rng: random.Random
+    net: Net, answers: list[list[Example]], rng: random.Random
 ) -> Callable[[], float]:
     """A learn() for train(): half the mean squared error of V on the states of MINIBATCH random
     answers. The critic learns before the loop, from answers of the reference: an untrained one
@@ -861,8 +863,8 @@ def roll_out(
 
 def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
     """r_t = -kl_coef (log pi - log pi_ref) for every token, and for the last one the score on top
-    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). Nothing else is added, and an answer that
-    has filled the context without an end is scored as it stands."""
+    (Ziegler et al. 2019; Ouyang et al. 2022, equation 2). No bonus or malus is added: an answer
+    that has filled the context without an end is scored as it stands."""
     rewards = [-kl_coef * kl for kl in rollout.kls]
     rewards[-1] += rollout.score
     return rewards
@@ -873,8 +875,8 @@ def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: fl
     (generalized advantage estimation, Schulman et al. 2016, arXiv:1506.02438, equation 16).
 
     A_t = sum_k (gamma lam)^k delta_(t+k),  delta_t = r_t + gamma V(s_(t+1)) - V(s_t),  V = 0 after
-    the end; computed from the last token backwards. delta_t is the surprise at a_t, A_t + V(s_t) is
-    what the critic should have said.
+    the end; computed from the last token backwards. delta_t is how far a_t beat the forecast, and
+    A_t + V(s_t) is what the critic should have said.
     """
     advantages, running, following = [], 0.0, 0.0
     for reward_t, value in zip(reversed(rewards), reversed(values)):
@@ -900,15 +902,17 @@ def normalize(batch: list[list[float]]) -> list[list[float]]:
 #
 #     maximize  mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t)
 #
-# where c is CLIP. A > 0 pushes rho up, but not beyond 1 + c, and A < 0 pushes it down, but not
-# below 1 - c; a rho that has gone the wrong way keeps its gradient. In a round's first minibatch pi
-# is pi_old and every ratio is 1 (if not, a log-probability is wrong). The clip has work to do from
-# the second update on; with one update per round this would be plain policy gradient.
+# Where rho = 1, its gradient is A_t times that of log pi(a_t | s_t), the policy gradient: tokens
+# that did better than expected become likelier. c is CLIP. A > 0 pushes rho up, but not beyond
+# 1 + c, and A < 0 pushes it down, but not below 1 - c; a rho that has gone the wrong way keeps its
+# gradient. In a round's first minibatch pi is pi_old, and every ratio 1 (if not, a log-probability
+# is wrong). The clip has work to do from the second update on; with one update per round this would
+# be plain policy gradient.
 #
-# Left out, against common practice: an entropy bonus (the KL penalty keeps the policy open enough);
-# gradient clipping, and early stopping at a target KL (for long runs and large models; the clip
-# fraction in the tables shows that nothing runs away here); and a forecast of what an unfinished
-# answer would have come to (it is scored as it stands).
+# Left out, against common practice: an entropy bonus (with the penalty none is needed, and the run
+# without it is meant to go wrong); gradient clipping, and early stopping at a target KL to pi_old
+# (the clip fraction in the tables shows that no round moves the policy far); and a forecast of what
+# an unfinished answer would have come to (it is scored as it stands).
 
 
 def surrogate_loss(log_prob: Value, old_log_prob: float, advantage: float) -> Value:
@@ -1048,7 +1052,7 @@ class Verdict(NamedTuple):
     gold: float
     gold_se: float  # the standard error of its mean
     kl: float
-    surprise: float  # -log pi_ref per token: low while they still look like names
+    repeats: float  # mean of repeats()
     length: float  # mean number of letters
     unfinished: float  # share of answers that filled the context without an end
     names: list[str]
@@ -1078,7 +1082,7 @@ def gold_of(rollout: Rollout, alphabet: list[str]) -> float:
 
 def report(lessons: list[Lesson], updates: list[Update], alphabet: list[str]) -> Round:
     rollouts = [lesson.rollout for lesson in lessons]
-    later = [ratio for update in updates[1:] for ratio in update.ratios]
+    later = [ratio for update in updates[1:] for ratio in update.ratios] or [1.0]
     golds = [gold_of(r, alphabet) for r in rollouts]
     return Round(
         proxy=mean([r.score for r in rollouts]),
@@ -1135,7 +1139,7 @@ def prepare_critic(
     scores = [reward(net, [*prompt, *answer]) for prompt, answer in answers]
     proxy = Proxy(net=net, mean=mean(scores), std=math.sqrt(variance(scores)) or 1.0)
 
-    examples: list[list[Forecast]] = []  # what comes of a token: the score at the end, discounted
+    examples: list[list[Example]] = []  # what comes of a token: the score at the end, discounted
     for (prompt, answer), score in zip(answers, scores):
         left = range(len(answer) - 1, -1, -1)  # tokens that follow
         target = (score - proxy.mean) / proxy.std
@@ -1160,13 +1164,12 @@ def judge(policy: Model, world: World, prompts: list[str]) -> Verdict:
     answers = [roll_out(policy, world.reference, world.proxy, x, rng) for x in starts]
     golds = [gold_of(r, world.alphabet) for r in answers]
     names = [decode([*r.prompt, *r.answer], world.alphabet) for r in answers]
-    expected = sum(sum(r.log_probs) - sum(r.kls) for r in answers)
     return Verdict(
         proxy=mean([r.score for r in answers]),
         gold=mean(golds),
         gold_se=standard_error(golds),
         kl=mean([sum(r.kls) for r in answers]),
-        surprise=-expected / sum(len(r.answer) for r in answers),
+        repeats=mean([repeats(name) for name in names]),
         length=mean([len(name) for name in names]),
         unfinished=mean([r.answer[-1] != EDGE for r in answers]),
         names=names,
@@ -1190,7 +1193,8 @@ def show_columns() -> None:
              means of log pi - log pi_ref, and of -log pi, over the answers
   clip       share of the ratios beyond the clip, after the round's first update
   low, high  the smallest and the largest of these ratios
-  expl.      the critic's explained variance; policy, value: the two losses""")
+  expl.      the critic's explained variance of its targets, which lean on it
+             (LAMBDA < 1); policy, value: the two losses""")
 
 
 def show_goodhart(reined: list[Round], free: list[Round]) -> None:
@@ -1204,12 +1208,13 @@ def show_goodhart(reined: list[Round], free: list[Round]) -> None:
 
 def show_verdicts(verdicts: dict[str, Verdict]) -> None:
     print(f"\n{SAMPLES} fresh answers of each policy")
-    print("               proxy    gold +- s.e.     KL  surprise  length  unfinished")
+    print("               proxy    gold +- s.e.     KL   repeats  length  unfinished")
     for label, v in verdicts.items():
         print(f"  {label:11} {v.proxy:6.2f}  {v.gold:6.3f} +- {v.gold_se:.3f} {v.kl:6.2f}", end="")
-        print(f"{v.surprise:10.2f}{v.length:8.1f}{v.unfinished:12.1%}")
+        print(f"{v.repeats:10.1%}{v.length:8.1f}{v.unfinished:12.1%}")
     print("""  KL          drift from the reference, in nats per answer
-  surprise    of the reference at the answers, in nats per token
+  repeats     pairs of letters that the name had before: what the reward model
+              is blind to
   unfinished  answers that filled the context without coming to an end""")
     print("\nanswers to the same prompts")
     for label, v in verdicts.items():
@@ -1217,7 +1222,8 @@ def show_verdicts(verdicts: dict[str, Verdict]) -> None:
 
 
 def best_stretch(rounds: list[Round]) -> tuple[float, float]:
-    """(mean gold, its standard error) of the three rounds in a row with the highest."""
+    """(mean gold, its standard error) of the three rounds in a row with the highest. Being chosen
+    as the highest, it is a little too high; the fall to be shown is much larger."""
     stretches = [rounds[i : i + 3] for i in range(max(1, len(rounds) - 2))]
     golds = [[g for r in stretch for g in r.golds] for stretch in stretches]
     best = max(golds, key=mean)
@@ -1240,11 +1246,11 @@ def experiment(seed: int, names: str | None) -> int:
     # Pretrain the reference; then the reward model; then the critic.
     reference = pretrain(learnt, alphabet, rng)
     loss = mean_loss(reference, held_out, alphabet)
-    print(f"the reference, after {PRETRAIN_STEPS} steps: loss {loss:.2f} nats per letter")
+    print(f"the reference, after {PRETRAIN_STEPS} steps: loss {loss:.2f} nats per token")
     net, accuracy, limit = train_reward_model(reference, learnt, alphabet, rng)
     proxy, critic, foreseen = prepare_critic(reference, net, learnt, alphabet, rng)
 
-    # PPO, with the penalty and, as the control, without. Same prompts, same start.
+    # PPO, with the penalty and, as the control, without, from the same start and seed.
     world = World(seed, alphabet, learnt, reference, proxy, critic)
     reined_policy, reined_rounds = ppo(world, KL_COEF)
     free_policy, free_rounds = ppo(world, 0.0)
@@ -1253,7 +1259,8 @@ def experiment(seed: int, names: str | None) -> int:
     show_columns()
     show_goodhart(reined_rounds, free_rounds)
 
-    # Judge the policies by fresh answers to prompts from held-out names.
+    # Judge the policies by fresh answers. (The prompts are first letters of held-out names; most of
+    # them begin other names, too.)
     prompts = [draw_prompt(held_out, rng) for _ in range(SAMPLES)]
     start = judge(reference, world, prompts)
     reined, free = (judge(policy, world, prompts) for policy in (reined_policy, free_policy))

@@ -37,7 +37,8 @@ class Collection(unittest.TestCase):
     def test_copying_replaces_a_block_and_nothing_else(self):
         head = "# --- plots (shared) " + "-" * 30 + "\n"
         own = "# --- mine " + "-" * 30 + "\nz\n"
-        source, target = f"a\n\n\n{head}\nnew\n\n\n{own}", f"b\n\n\n{head}\nold\nolder\n\n\n{own}"
+        source = f"a\n\n\n{head}\nnew\n\n\n{own}"
+        target = f"b\n\n\n{head}\nold\nolder\n\n\n{own}"
         got = blocks.transplant(blocks.shared(source), target)
         self.assertEqual(got, f"b\n\n\n{head}\nnew\n\n\n{own}")
 
@@ -80,7 +81,8 @@ class Collection(unittest.TestCase):
                 f"import {path.stem}\n"
                 "assert random.getstate() == before and gc.isenabled()"
             )
-            done = subprocess.run([sys.executable, "-c", code], cwd=path.parent, capture_output=True)
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, cwd=path.parent, capture_output=True)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
 
     def test_the_top_level_holds_what_it_should(self):

@@ -37,6 +37,16 @@ def settings(module, **values):
     return lambda: [setattr(module, name, value) for name, value in kept.items()]
 
 
+def turned(rows):
+    return [list(column) for column in zip(*rows)]
+
+
+def expert_of(w1, w2):
+    """Our expert keeps W2 by columns, one for each hidden unit."""
+    zeros = [[[0.0] * len(w1[0]) for _ in w1] for _ in range(2)]
+    return micromoe.Expert(u=w1, v=turned(w2), u_grad=zeros[0], v_grad=zeros[1])
+
+
 class Golden(unittest.TestCase):
     def compare(self, what, got, want):
         """Every number to 1e-9 of the largest in its array, but at least of 1e-3."""
@@ -66,7 +76,6 @@ class Golden(unittest.TestCase):
             "inverse root": lambda x: x**-0.5,
             "number minus": lambda x: 1.5 - x,
             "number over": lambda x: 1.5 / x,
-            "clip": lambda x: x.clip(0.8, 1.2),
             "add": lambda a, b: a + b,
             "sub": lambda a, b: a - b,
             "mul": lambda a, b: a * b,
@@ -159,8 +168,8 @@ class Golden(unittest.TestCase):
             x,
             chosen,
             rejected,
-            m.log_probs(reference, x, chosen)[0],
-            m.log_probs(reference, x, rejected)[0],
+            m.log_prob(reference, x, chosen),
+            m.log_prob(reference, x, rejected),
             1.0,
         )
         ratios = m.log_ratios(model, pair)
@@ -172,7 +181,7 @@ class Golden(unittest.TestCase):
         self.compare("DPO: rewards", got, [logged["rewards_chosen"], logged["rewards_rejected"]])
         self.compare("DPO: margin", got[0] - got[1], logged["rewards_margins"])
         self.assertEqual(float(got[0] > got[1]), logged["rewards_accuracies"])
-        log_probs = [m.log_probs(case["weights"], x, y)[0] for y in (chosen, rejected)]
+        log_probs = [m.log_prob(case["weights"], x, y) for y in (chosen, rejected)]
         self.compare(
             "DPO: log-probs", log_probs, [logged["logps_chosen"], logged["logps_rejected"]]
         )
@@ -193,7 +202,7 @@ class Golden(unittest.TestCase):
             loss.backward()
             self.compare("PPO: surrogate", loss.data, part["losses"][i])
             self.compare("PPO: surrogate's gradient", log_prob.grad, part["grads"][i])
-        rollout = m.Rollout([], [], part["new"], part["kl"], [], [], 2.0)
+        rollout = m.Rollout([], [], part["new"], part["kl"], 2.0, [])
         rewards = m.rewards_of(rollout, 0.3)
         want = [-0.3 * (p - q) for p, q in zip(part["new"], part["old"])]
         want[-1] += 2.0
@@ -231,44 +240,42 @@ class Golden(unittest.TestCase):
         m.critic_backward(net, state, 1.0)
         self.compare("critic: gradients", grads(net), part["grads"])
         m, part = micromoe, cases["expert"]
-        w1, w2 = part["weights"]["w1"], part["weights"]["w2"]
-        expert = m.Expert(w1, w2, [[0.0] * 5 for _ in w1], [[0.0] * 3 for _ in w2])
+        self.addCleanup(settings(m, N_EMBD=5))
+        expert = expert_of(part["weights"]["w1"], part["weights"]["w2"])
         hidden, y = m.expert_forward(expert, part["x"])
         self.compare("expert: output", y, part["y"])
         x_grad = m.expert_backward(expert, part["x"], hidden, part["g"])
         self.compare("expert: gradients", x_grad, part["x_grad"])
-        self.compare(
-            "expert: gradients", [expert.w1_grad, expert.w2_grad], list(part["grads"].values())
-        )
+        self.compare("expert: gradients", expert.u_grad, part["grads"]["w1"])
+        self.compare("expert: gradients", turned(expert.v_grad), part["grads"]["w2"])
 
     def test_golden_moe(self):
         m, case = micromoe, golden("moe")
         k, count = case["k"], len(case["router"])
-        self.addCleanup(settings(m, TOP_K=k, EXPERTS=count, N_LAYER=1))
-        experts = [
-            m.Expert(w1, w2, [[0.0] * len(r) for r in w1], [[0.0] * len(r) for r in w2])
-            for w1, w2 in zip(case["w1"], case["w2"])
-        ]
+        d = len(case["x"][0])
+        self.addCleanup(settings(m, N_EMBD=d, TOP_K=k, EXPERTS=count, N_LAYER=1))
+        experts = list(map(expert_of, case["w1"], case["w2"]))
         values = m.unfreeze({"0.router": case["router"]})
-        model = m.attach(values, experts)
+        mixture = m.Mixture([experts])
         rows = [[m.Value(v) for v in x] for x in case["x"]]
-        outputs = [m.mlp(model, 0, x) for x in rows]
-        for (chances, chosen), want, shares in zip(model["routes"], case["chosen"], case["shares"]):
-            self.assertEqual(chosen, want)
-            self.compare("MoE: weights", [w.data for w in m.top_k(chances)[1]], shares)
+        outputs = [mixture.mlp(values, 0, x) for x in rows]
+        for route, want, shares in zip(mixture.routes[0], case["chosen"], case["shares"]):
+            self.assertEqual(route.chosen, want)
+            self.compare("MoE: weights", [w.data for w in m.top_k(route.chances)[1]], shares)
         self.compare("MoE: block output", [[v.data for v in y] for y in outputs], case["y"])
         m.total([m.dot(y, g) for y, g in zip(outputs, case["g"])]).backward()
         got = [[p.grad for p in row] for row in values["0.router"]]
         self.compare("MoE: router's gradient", got, case["router_grad"])
-        self.compare("MoE: experts' gradients", [e.w1_grad for e in experts], case["w1_grad"])
-        self.compare("MoE: experts' gradients", [e.w2_grad for e in experts], case["w2_grad"])
+        self.compare("MoE: experts' gradients", [e.u_grad for e in experts], case["w1_grad"])
+        got = [turned(e.v_grad) for e in experts]
+        self.compare("MoE: experts' gradients", got, case["w2_grad"])
         got = [[v.grad for v in x] for x in rows]
         self.compare("MoE: gradient for the input", got, case["x_grad"])
 
         # transformers counts each of the k choices fully, so its shares sum to k: k times our loss
         logits = [[m.Value(z) for z in row] for row in case["logits"]]
         chances = [m.softmax(row) for row in logits]
-        balance = m.balance_loss([(p, m.top_k(p)[0]) for p in chances]) * k
+        balance = m.balance_loss([m.Route(p, m.top_k(p)[0]) for p in chances]) * k
         balance.backward()
         self.compare("MoE: balance loss", balance.data, case["balance"])
         got = [[z.grad for z in row] for row in logits]

@@ -1,4 +1,4 @@
-"""Section 7 of microdpo.py, the theory behind it, and the pair files it reads."""
+"""Section 6 and 7 of microdpo.py, the theory behind it, and the pair files it reads."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import microdpo as m
 from microdpo import Value
-from tests.helpers import edited, slope, start
+from tests.helpers import ROOT, edited, slope, start
 
 WIDTH = m.N_EMBD
 
@@ -23,6 +23,19 @@ def setUpModule():
 
 def tearDownModule():
     m.N_EMBD = WIDTH
+
+
+def task_of(reference, alphabet=(), held_out=(), prompts=()):
+    """What judge() and look_at() look at."""
+    return m.Task(
+        seed=5,
+        alphabet=list(alphabet),
+        reference=reference,
+        pairs=[],
+        held_out=list(held_out),
+        prompts=list(prompts),
+        has_gold=True,
+    )
 
 
 def sigmoid(z):
@@ -86,12 +99,12 @@ class LogProb(unittest.TestCase):
         x, y = [0, 1, 2], [3, 4, 0]
         chances = self.probabilities(x + y[:-1])
         want = sum(math.log(p[t]) for p, t in zip(chances[2:], y))
-        self.assertAlmostEqual(m.log_probs(self.model, x, y)[0], want, 12)
+        self.assertAlmostEqual(m.log_prob(self.model, x, y), want, 12)
 
     def test_the_end_token_counts(self):
         x = [0, 1]
-        with_end = m.log_probs(self.model, x, [3, 0])[0]
-        without = m.log_probs(self.model, x, [3])[0]
+        with_end = m.log_prob(self.model, x, [3, 0])
+        without = m.log_prob(self.model, x, [3])
         self.assertAlmostEqual(
             with_end - without, math.log(self.probabilities([0, 1, 3])[-1][0]), 12
         )
@@ -99,29 +112,26 @@ class LogProb(unittest.TestCase):
     def test_all_finished_and_unfinished_answers_sum_to_one(self):
         """Answers of up to two letters, and all longer ones as a whole."""
         x = [0, 1]
-        mass = math.exp(m.log_probs(self.model, x, [0])[0])
+        mass = math.exp(m.log_prob(self.model, x, [0]))
         for a in range(1, 6):
-            mass += math.exp(m.log_probs(self.model, x, [a, 0])[0])
+            mass += math.exp(m.log_prob(self.model, x, [a, 0]))
             for b in range(1, 6):
-                mass += math.exp(m.log_probs(self.model, x, [a, b])[0])
+                mass += math.exp(m.log_prob(self.model, x, [a, b]))
         self.assertAlmostEqual(mass, 1.0, 12)
 
-    def test_one_reading_of_the_prompt_serves_every_answer(self):
-        x, answers, weights = [0, 1, 2], ([3, 4, 0], [0], [3, 3, 1, 0]), [0.7, -1.3, 0.4]
-        together, alone = m.unfreeze(self.model), m.unfreeze(self.model)
-        sums = m.log_probs(together, x, *answers)
-        m.dot(weights, sums).backward()
-        for y, weight, one in zip(answers, weights, sums):
-            full = m.total(m.token_losses(alone, x + y)[len(x) - 1 :]) * -weight
-            full.backward()
-            self.assertAlmostEqual(one.data * weight, full.data, 12)
-        for a, b in zip(m.weights_of(together), m.weights_of(alone)):
+    def test_it_is_the_sum_of_the_tokens_losses(self):
+        x, y = [0, 1, 2], [3, 4, 0]
+        one, other = m.unfreeze(self.model), m.unfreeze(self.model)
+        m.log_prob(one, x, y).backward()
+        full = m.total(m.token_losses(other, x + y)[len(x) - 1 :]) * -1.0
+        full.backward()
+        for a, b in zip(m.weights_of(one), m.weights_of(other)):
             self.assertAlmostEqual(a.grad, b.grad, 12)
 
     def test_prompt_tokens_contribute_nothing(self):
         """The graph holds one cross-entropy for each token of the answer, none for the prompt."""
         for x, y in (([0, 1, 2], [3, 0]), ([0], [1, 2, 3, 4, 0]), ([0, 5, 5, 5], [0])):
-            graph = m.log_probs(m.unfreeze(self.model), x, y)[0].graph()
+            graph = m.log_prob(m.unfreeze(self.model), x, y).graph()
             slopes = [n.local_grads for n in graph if len(n.children) == 6]
             entropies = [s for s in slopes if abs(sum(s)) < 1e-9 and min(s) < -0.5]
             self.assertEqual(len(entropies), len(y))
@@ -147,7 +157,7 @@ class LogProb(unittest.TestCase):
         pair = m.prepare(text, self.model, self.alphabet)
         self.assertEqual(pair.prompt, [0, 1, 2])
         self.assertEqual((pair.chosen, pair.rejected), ([3, 0], [4, 5, 0]))
-        self.assertEqual(pair.ref_chosen, m.log_probs(self.model, [0, 1, 2], [3, 0])[0])
+        self.assertEqual(pair.ref_chosen, m.log_prob(self.model, [0, 1, 2], [3, 0]))
         self.assertEqual(m.log_ratios(self.model, pair), (0.0, 0.0))
 
 
@@ -167,7 +177,7 @@ class Steps(unittest.TestCase):
         want = sum(m.dpo_loss(*m.log_ratios(frozen, p), 0.5) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
         loss = m.preferences(model, pairs, None, random.Random(4))()
-        want = -sum(m.log_probs(frozen, p.prompt, p.chosen)[0] for p in drawn) / m.BATCH
+        want = -sum(m.log_prob(frozen, p.prompt, p.chosen) for p in drawn) / m.BATCH
         self.assertAlmostEqual(loss, want, 12)
 
     def test_every_pair_is_drawn_once_before_any_is_drawn_again(self):
@@ -178,11 +188,11 @@ class Steps(unittest.TestCase):
             for c in "cdefghij"
         ]
 
-        def note(policy, x, y, real=m.log_probs):
+        def note(policy, x, y, real=m.log_prob):
             drawn.append(y[0])
             return real(policy, x, y)
 
-        with patch.object(m, "log_probs", note):
+        with patch.object(m, "log_prob", note):
             learn = m.preferences(m.unfreeze(model), pairs, None, random.Random(4))
             for _ in range(2 * len(pairs) // m.BATCH):
                 learn()
@@ -200,13 +210,12 @@ class Steps(unittest.TestCase):
         with redirect_stderr(io.StringIO()):
             learn = m.preferences(policy, pairs, 0.5, random.Random(4))
             m.train("x", learn, m.Adam(m.weights_of(policy)), 15, 0.01)
-        loss, margin, accuracy, chosen, rejected = m.watch(policy, pairs, 0.5)
-        self.assertLess(loss, 0.6)
-        self.assertGreater(margin, 0.2)
-        self.assertEqual(accuracy, 1.0)
-        self.assertAlmostEqual(
-            margin, 0.5 * (chosen - pairs[0].ref_chosen - rejected + pairs[0].ref_rejected), 12
-        )
+        look = m.look_at(policy, task_of(reference, held_out=pairs), 0.5, 15)
+        self.assertLess(look.loss, 0.6)
+        self.assertGreater(look.margin, 0.2)
+        self.assertEqual((look.accuracy, look.step), (1.0, 15))
+        ratios = look.chosen - pairs[0].ref_chosen, look.rejected - pairs[0].ref_rejected
+        self.assertAlmostEqual(look.margin, 0.5 * (ratios[0] - ratios[1]), 12)
 
 
 class Theory(unittest.TestCase):
@@ -244,13 +253,21 @@ class Task(unittest.TestCase):
         self.assertAlmostEqual(m.flow("éla"), 1.0)
         self.assertEqual((m.flow(""), m.flow("a")), (0.0, 0.0))
 
-    def test_length_alone_is_not_preferred(self):
-        self.assertEqual(m.flow("la"), m.flow("lalalala"))
+    def test_repeats(self):
+        self.assertEqual([m.repeats(x) for x in ("", "a", "ab", "aba", "anna")], [0.0] * 5)
+        self.assertAlmostEqual(m.repeats("nanana"), 3 / 5)  # an na of na an na an na ... twice
+        self.assertAlmostEqual(m.repeats("aaaa"), 2 / 3)
+        self.assertAlmostEqual(m.repeats("lalalala"), 5 / 7)
+
+    def test_gold_is_flow_without_repeats(self):
+        self.assertEqual(m.gold("lenaru"), 1.0)
+        self.assertAlmostEqual(m.gold("lalalala"), m.flow("lalalala") - 5 / 7)
+        self.assertEqual(m.flow("la"), m.flow("lalalala"))  # length alone is not preferred
 
     def test_the_annotator_errs_as_bradley_and_terry_say(self):
-        self.assertEqual(m.first_wins("lala", "nene"), 0.5)
-        chance = m.first_wins("lala", "lall")
-        self.assertAlmostEqual(chance + m.first_wins("lall", "lala"), 1.0, 12)
+        self.assertEqual(m.first_wins("lana", "nela"), 0.5)
+        chance = m.first_wins("lana", "lann")
+        self.assertAlmostEqual(chance + m.first_wins("lann", "lana"), 1.0, 12)
         self.assertAlmostEqual(math.log(chance / (1 - chance)), m.TASTE / 3, 9)
 
     def test_compare(self):
@@ -265,36 +282,49 @@ class Task(unittest.TestCase):
             for key in ("chosen", "rejected"):
                 self.assertLess(len(pair["prompt"] + pair[key]), m.BLOCK_SIZE)
             better, worse = (pair["prompt"] + pair[k] for k in ("chosen", "rejected"))
-            wins += m.flow(better) > m.flow(worse)
+            wins += m.gold(better) > m.gold(worse)
         self.assertGreater(wins, 38)
 
     def test_chance_of_a_choice(self):
-        sure = {"prompt": "l", "chosen": "alala", "rejected": "ktkt"}
-        wrong = {"prompt": "l", "chosen": "ktkt", "rejected": "alala"}
-        coin = {"prompt": "l", "chosen": "ala", "rejected": "ana"}
+        sure = {"prompt": "l", "chosen": "alena", "rejected": "ktkt"}
+        wrong = {"prompt": "l", "chosen": "ktkt", "rejected": "alena"}
+        coin = {"prompt": "l", "chosen": "ana", "rejected": "ena"}
         self.assertAlmostEqual(m.chance_of(sure), 1.0, 3)
         self.assertAlmostEqual(m.chance_of(wrong), 0.0, 3)
         self.assertEqual(m.chance_of(coin), 0.5)
 
-    def test_the_task_is_the_same_text_in_both_scripts(self):
-        root = Path(m.__file__).parent
-        texts = []
-        for name in ("microdpo.py", "microppo.py"):
-            if (root / name).exists():
-                text = (root / name).read_text("utf-8")
-                texts.append(
-                    text.split("# --- the preference task")[1].split("# --- end of the pref")[0]
-                )
-        self.assertEqual(len(set(texts)), 1)
+    def test_a_sure_annotator_does_not_overflow(self):
+        taste, m.TASTE = m.TASTE, 1e4
+        try:
+            self.assertEqual(m.first_wins("lana", "ktkt"), 1.0)
+            self.assertEqual(m.first_wins("ktkt", "lana"), 0.0)
+        finally:
+            m.TASTE = taste
+
+    def test_names_that_leave_nothing_to_compare(self):
+        model = m.init_model(3, random.Random(1))
+        row = [0.0] * m.N_EMBD
+        model["lm_head"] = [[1e3 * x for x in model["wte"][0]], row, row]
+        with patch.object(m, "sample", lambda *_: [1, 0]), self.assertRaises(SystemExit) as stop:
+            with redirect_stderr(io.StringIO()) as errors:
+                m.compare(model, ["a", "b"], ["", "a", "b"], random.Random(1))
+        self.assertEqual((stop.exception.code, errors.getvalue().count("\n")), (2, 1))
+
+    def test_letters_that_can_be_judged(self):
+        m.check_letters(["", *"abc"])
+        for letters in ("абв", "aei", "bcd", "123"):
+            with self.assertRaises(SystemExit), redirect_stderr(io.StringIO()):
+                m.check_letters(["", *letters])
 
 
 class Judging(unittest.TestCase):
     def test_a_policy_equal_to_the_reference(self):
         model = m.init_model(27, random.Random(1))
         alphabet = m.alphabet_of(m.NAMES)
-        verdict = m.judge(model, model, ["a", "b", "c"], alphabet, 5)
+        task = task_of(model, alphabet=alphabet, prompts=["a", "b", "c"])
+        verdict = m.judge(model, task)
         self.assertEqual(verdict.kl, 0.0)
-        self.assertEqual(verdict, m.judge(model, model, ["a", "b", "c"], alphabet, 5))
+        self.assertEqual(verdict, m.judge(model, task))
 
     def test_kl_estimate_against_the_exact_sum(self):
         """A context of four tokens and three letters has few answers: sum over all of them."""
@@ -309,26 +339,27 @@ class Judging(unittest.TestCase):
             while answers:
                 y = answers.pop()
                 if y and (y[-1] == 0 or len(y) == 3):
-                    p = m.log_probs(policy, [0, 1], y)[0]
-                    exact += math.exp(p) * (p - m.log_probs(reference, [0, 1], y)[0])
+                    p = m.log_prob(policy, [0, 1], y)
+                    exact += math.exp(p) * (p - m.log_prob(reference, [0, 1], y))
                 else:
                     answers += [[*y, t] for t in range(4)]
-            verdict = m.judge(policy, reference, ["a"] * 2000, alphabet, 3)
+            task = task_of(reference, alphabet=alphabet, prompts=["a"] * 2000)
+            verdict = m.judge(policy, task)
         finally:
             m.BLOCK_SIZE = block
         self.assertGreater(exact, 0.01)
         self.assertAlmostEqual(verdict.kl, exact, delta=0.25 * exact)
 
     def test_lead(self):
-        a = m.Verdict(0.9, 0.03, 0.0, 0.0, [])
-        b = m.Verdict(0.4, 0.04, 0.0, 0.0, [])
+        rest = {"kl": 0.0, "repeats": 0.0, "length": 0.0, "unfinished": 0.0, "names": []}
+        a, b = m.Verdict(gold=0.9, gold_se=0.03, **rest), m.Verdict(gold=0.4, gold_se=0.04, **rest)
         self.assertAlmostEqual(m.lead(a, b), 10.0)
 
     def test_expected_accuracy_of_the_perfect_judge_is_the_ceiling(self):
         """A policy that prefers the better answer of every pair reaches the noise's limit."""
         alphabet = m.alphabet_of(m.NAMES)
         texts = [
-            {"prompt": "l", "chosen": "ala", "rejected": "kkt"},
+            {"prompt": "l", "chosen": "ana", "rejected": "kkt"},
             {"prompt": "l", "chosen": "tt", "rejected": "ene"},
         ]
         reference = m.init_model(27, random.Random(1))
@@ -336,7 +367,7 @@ class Judging(unittest.TestCase):
         right = [
             m.prepare(
                 t
-                if m.flow("l" + t["chosen"]) > m.flow("l" + t["rejected"])
+                if m.gold("l" + t["chosen"]) > m.gold("l" + t["rejected"])
                 else {**t, "chosen": t["rejected"], "rejected": t["chosen"]},
                 reference,
                 alphabet,
@@ -348,9 +379,11 @@ class Judging(unittest.TestCase):
             m.train("x", learn, m.Adam(m.weights_of(policy)), 30, 0.01)
         chances = [m.chance_of(t) for t in texts]
         pairs = [m.prepare(t, reference, alphabet, c) for t, c in zip(texts, chances)]
+        task = task_of(reference, held_out=pairs)
         best = sum(max(c, 1.0 - c) for c in chances) / 2
-        self.assertAlmostEqual(m.watch(policy, pairs, 0.5)[2], best, 12)
-        self.assertEqual(m.watch(reference, pairs, 0.5)[2], 0.5)  # a tie
+        self.assertAlmostEqual(m.noise_limit(task), best, 12)
+        self.assertAlmostEqual(m.look_at(policy, task, 0.5, 0).accuracy, best, 12)
+        self.assertEqual(m.look_at(reference, task, 0.5, 0).accuracy, 0.5)  # a tie
 
 
 class PairFiles(unittest.TestCase):
@@ -371,6 +404,7 @@ class PairFiles(unittest.TestCase):
 
     def test_good(self):
         lines = [json.dumps({**pair, "score": 3}) for pair in self.GOOD] + [""]
+        lines[3] = "\t" + lines[3].replace(": ", ":\t")  # JSON's white space
         pairs, _ = self.read(lines)
         self.assertEqual(pairs, self.GOOD)
 
@@ -395,7 +429,7 @@ class PairFiles(unittest.TestCase):
 
     def test_a_run_on_a_pair_file_leaves_the_gold_out(self):
         with tempfile.TemporaryDirectory() as folder:
-            copy = fast_copy("microdpo", folder, FAST["microdpo"])
+            copy = edited(ROOT / "microdpo.py", folder)
             file = Path(folder) / "pairs.jsonl"
             file.write_text("\n".join(json.dumps(pair) for pair in self.GOOD), "utf-8")
             done = start(copy, "--pairs", str(file))

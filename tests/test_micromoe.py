@@ -1,20 +1,22 @@
-"""Section 7 of micromoe.py: experts, bridge, router, balance loss; and the task."""
+"""Sections 6 and 7 of micromoe.py: experts, bridge, router, balance loss; and the task."""
 
+import io
 import math
 import random
 import unittest
 from collections import Counter
+from contextlib import redirect_stderr
 
 import micromoe as m
 from micromoe import Value
 from tests.helpers import slope
 
-SIZES = {"N_EMBD": 8, "N_HEAD": 2, "EXPERTS": 5, "TOP_K": 2, "EXPERT_WIDTH": 3, "CODES": 2}
-KEPT = {name: getattr(m, name) for name in SIZES}
+SIZES = {"N_EMBD": 8, "N_HEAD": 2, "BLOCK_SIZE": 6, "EXPERTS": 5, "TOP_K": 2, "EXPERT_WIDTH": 3}
+KEPT = {name: getattr(m, name) for name in (*SIZES, "CODES", "LETTERS", "STEPS", "N_LAYER")}
 
 
 def setUpModule():
-    for name, value in SIZES.items():
+    for name, value in {**SIZES, "CODES": 2, "LETTERS": 3}.items():
         setattr(m, name, value)
 
 
@@ -23,11 +25,17 @@ def tearDownModule():
         setattr(m, name, value)
 
 
+def run(model, experts, tokens):
+    """(logits after every token, the mixture with its routes)."""
+    mixture, cache = m.Mixture(experts), m.new_cache()
+    return [m.gpt(model, token, cache, mixture.mlp) for token in tokens], mixture
+
+
 class Experts(unittest.TestCase):
     def test_backward_against_central_differences(self):
         rng = random.Random(2)
         for _ in range(5):
-            expert = m.new_expert(rng)
+            expert = m.new_expert(3, rng)
             x = [rng.gauss(0, 2) for _ in range(8)]
             g = [rng.gauss(0, 1) for _ in range(8)]
             hidden, _ = m.expert_forward(expert, x)
@@ -37,7 +45,7 @@ class Experts(unittest.TestCase):
                 return m.dot(g, m.expert_forward(expert, x)[1])
 
             cases = [(x, x_grad)]
-            cases += list(zip(expert.w1, expert.w1_grad)) + list(zip(expert.w2, expert.w2_grad))
+            cases += list(zip(expert.u, expert.u_grad)) + list(zip(expert.v, expert.v_grad))
             for numbers, grads in cases:
                 for i in range(len(numbers)):
 
@@ -50,17 +58,17 @@ class Experts(unittest.TestCase):
                     self.assertAlmostEqual(grads[i], slope(f, numbers[i]), 7)
 
     def test_gradients_add_up(self):
-        expert = m.new_expert(random.Random(1))
+        expert = m.new_expert(3, random.Random(1))
         x, g = [1.0] * 8, [0.5] * 8
         hidden, _ = m.expert_forward(expert, x)
         m.expert_backward(expert, x, hidden, g)
-        once = [list(row) for row in expert.w2_grad]
+        once = [list(row) for row in expert.v_grad]
         m.expert_backward(expert, x, hidden, g)
-        for a, b in zip(once, expert.w2_grad):
+        for a, b in zip(once, expert.v_grad):
             self.assertEqual([2 * v for v in a], b)
 
     def test_floats_and_values_give_the_same_answer(self):
-        expert = m.new_expert(random.Random(1))
+        expert = m.new_expert(3, random.Random(1))
         x = [0.1 * i for i in range(8)]
         values = m.ask(expert, [Value(v) for v in x])
         self.assertEqual([v.data for v in values], m.ask(expert, x))
@@ -69,54 +77,47 @@ class Experts(unittest.TestCase):
 class Hybrid(unittest.TestCase):
     """The whole step against the same model written in Values throughout."""
 
-    def all_values(self, layers):
-        """(loss, model, experts as Values, routes) of the reference computation."""
-        m.N_LAYER = layers
-        model, experts = m.new_model(7, 0, random.Random(4))
-        as_values = [
-            tuple([[Value(x) for x in row] for row in w] for w in (e.w1, e.w2)) for e in experts
-        ]
-        return model, experts, as_values
-
     def check(self, layers, weight):
         tokens, targets = [1, 4, 2, 2, 6], [3, 0, 5, 1, 2]
+        m.N_LAYER = layers
         try:
-            model, experts, value_experts = self.all_values(layers)
+            model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+            values = [
+                [m.unfreeze({"u": e.u, "v": list(map(list, zip(*e.v)))}) for e in layer]
+                for layer in experts
+            ]
             twin = {k: [[Value(x.data) for x in row] for row in w] for k, w in model.items()}
 
-            whole = m.attach(model, experts)
-            cache = m.new_cache()
-            losses = [m.cross_entropy(m.gpt(whole, t, cache), y) for t, y in zip(tokens, targets)]
-            loss = m.total(losses) + m.balance_loss(whole["routes"]) * weight
+            logits, mixture = run(model, experts, tokens)
+            losses = list(map(m.cross_entropy, logits, targets))
+            balances = [m.balance_loss(routes) for routes in mixture.routes]
+            loss = m.total(losses) + m.total(balances) * weight
             loss.backward()
 
-            routes = []
+            routes = [[] for _ in range(layers)]
 
             def mlp(model, layer, x):
                 chances = m.softmax(m.linear(model[f"{layer}.router"], x))
                 numbers = [c.data for c in chances]
                 best = sorted(range(m.EXPERTS), key=lambda i: -numbers[i])[: m.TOP_K]
-                routes.append((chances, best))
+                routes[layer].append(m.Route(chances, best))
                 norm = sum((chances[i] for i in best), Value(0.0))
                 y = [Value(0.0)] * len(x)
                 for i in best:
-                    w1, w2 = value_experts[layer * m.EXPERTS + i]
-                    out = m.linear(w2, [a.relu() for a in m.linear(w1, x)])
+                    w = values[layer][i]
+                    out = m.linear(w["v"], [a.relu() for a in m.linear(w["u"], x)])
                     y = [old + chances[i] / norm * new for old, new in zip(y, out)]
                 return y
 
-            kept, m.mlp = m.mlp, mlp
-            try:
-                cache = m.new_cache()
-                other = m.total(
-                    [m.cross_entropy(m.gpt(twin, t, cache), y) for t, y in zip(tokens, targets)]
-                )
-            finally:
-                m.mlp = kept
-            f = m.choice_shares(routes)
-            for i in range(m.EXPERTS):
-                mean = sum((c[i] for c, _ in routes), Value(0.0)) / len(routes)
-                other = other + mean * (f[i] * m.EXPERTS * weight)
+            cache = m.new_cache()
+            other = m.total(
+                [m.cross_entropy(m.gpt(twin, t, cache, mlp), y) for t, y in zip(tokens, targets)]
+            )
+            for layer in routes:
+                f = m.choice_shares(layer)
+                for i in range(m.EXPERTS):
+                    mean = sum((r.chances[i] for r in layer), Value(0.0)) / len(layer)
+                    other = other + mean * (f[i] * m.EXPERTS * weight)
             other.backward()
 
             self.assertAlmostEqual(loss.data, other.data, 9)
@@ -125,12 +126,14 @@ class Hybrid(unittest.TestCase):
                     for a, b in zip(row, twin_row):
                         self.assertAlmostEqual(a.grad, b.grad, 9, name)
             moved = 0
-            for expert, (w1, w2) in zip(experts, value_experts):
-                for grads, w in ((expert.w1_grad, w1), (expert.w2_grad, w2)):
-                    for row, value_row in zip(grads, w):
-                        for a, b in zip(row, value_row):
-                            self.assertAlmostEqual(a, b.grad, 9)
-                            moved += a != 0.0
+            for layer, value_layer in zip(experts, values):
+                for expert, w in zip(layer, value_layer):
+                    columns = [list(column) for column in zip(*w["v"])]
+                    for grads, rows in ((expert.u_grad, w["u"]), (expert.v_grad, columns)):
+                        for grad_row, row in zip(grads, rows):
+                            for a, b in zip(grad_row, row):
+                                self.assertAlmostEqual(a, b.grad, 9)
+                                moved += a != 0.0
             self.assertGreater(moved, 20)
         finally:
             m.N_LAYER = 1
@@ -143,32 +146,52 @@ class Hybrid(unittest.TestCase):
         """Gradients pass through the first layer's experts on their way down."""
         self.check(2, 0.3)
 
+    def test_one_expert_is_the_dense_mlp(self):
+        model, experts = m.new_model(7, 1, 12, random.Random(4))
+        [[expert]] = experts
+        plain = {**m.freeze(model), "0.w1": expert.u, "0.w2": list(zip(*expert.v))}
+        logits, mixture = run(m.freeze(model), experts, [1, 4, 2])
+        cache = m.new_cache()
+        for token, row in zip([1, 4, 2], logits):
+            for a, b in zip(row, m.gpt(plain, token, cache)):
+                self.assertAlmostEqual(a, b, 12)
+        self.assertEqual(mixture.routes, [[]])
+        self.assertNotIn("0.router", model)
+
     def test_unchosen_experts_learn_nothing(self):
-        model, experts = m.new_model(7, 0, random.Random(4))
-        whole = m.attach(model, experts)
-        m.cross_entropy(m.gpt(whole, 3, m.new_cache()), 5).backward()
-        _, chosen = whole["routes"][0]
-        for i, expert in enumerate(experts):
-            grads = [x for row in (*expert.w1_grad, *expert.w2_grad) for x in row]
+        model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        [logits], mixture = run(model, experts, [3])
+        m.cross_entropy(logits, 5).backward()
+        chosen = mixture.routes[0][0].chosen
+        for i, expert in enumerate(experts[0]):
+            grads = [x for row in (*expert.u_grad, *expert.v_grad) for x in row]
             self.assertEqual(any(grads), i in chosen)
 
     def test_all_experts_chosen_is_a_dense_mixture(self):
         m.TOP_K = m.EXPERTS
         try:
-            model, experts = m.new_model(7, 0, random.Random(4))
-            whole = m.attach(m.freeze(model), experts)
+            model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+            frozen = m.freeze(model)
             x = [0.3 * i - 1 for i in range(8)]
-            chances = m.softmax(m.linear(whole["0.router"], x))
-            outputs = [m.expert_forward(expert, x)[1] for expert in experts]
+            chances = m.softmax(m.linear(frozen["0.router"], x))
+            outputs = [m.expert_forward(expert, x)[1] for expert in experts[0]]
             want = [sum(p * y for p, y in zip(chances, column)) for column in zip(*outputs)]
-            for got, w in zip(m.mlp(whole, 0, x), want):
+            for got, w in zip(m.Mixture(experts).mlp(frozen, 0, x), want):
                 self.assertAlmostEqual(got, w, 12)
         finally:
             m.TOP_K = SIZES["TOP_K"]
 
+    def test_an_expert_that_is_off_altogether(self):
+        expert = m.new_expert(3, random.Random(1))
+        x = [1.0] * 8
+        expert.u[:] = [[-1.0] * 8] * 3
+        self.assertEqual(m.expert_forward(expert, x), ([0.0] * 3, [0.0] * 8))
+        self.assertEqual(m.expert_backward(expert, x, [0.0] * 3, [1.0] * 8), [0.0] * 8)
+
     def test_two_backward_passes_add_up(self):
-        model, experts = m.new_model(7, 0, random.Random(4))
-        loss = m.cross_entropy(m.gpt(m.attach(model, experts), 3, m.new_cache()), 5)
+        model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        [logits], _ = run(model, experts, [3])
+        loss = m.cross_entropy(logits, 5)
         loss.backward()
         once = [x for _, grad in m.arrays_of(experts) for x in grad]
         loss.backward()
@@ -176,29 +199,28 @@ class Hybrid(unittest.TestCase):
             self.assertAlmostEqual(2 * a, b, 12)
 
     def test_adam_moves_experts_and_values_alike(self):
-        model, experts = m.new_model(7, 0, random.Random(4))
-        whole = m.attach(model, experts)
-        loss = m.total([m.cross_entropy(m.gpt(whole, t, m.new_cache()), 5) for t in range(7)])
-        loss.backward()
+        model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        losses = [m.cross_entropy(run(model, experts, [t])[0][0], 5) for t in range(7)]
+        m.total(losses).backward()
         before = [list(row) for row, _ in m.arrays_of(experts)]
         grads = [list(grad) for _, grad in m.arrays_of(experts)]
         m.Adam(m.weights_of(model), m.arrays_of(experts)).step(0.01)
         for old, grad, (new, left) in zip(before, grads, m.arrays_of(experts)):
             for a, g, b in zip(old, grad, new):
                 step = -0.01 * math.copysign(1, g) if g else 0.0
-                self.assertAlmostEqual(b - a, step, 4)
+                self.assertAlmostEqual(b - a, step, 3)
             self.assertEqual(set(left), {0.0})
 
     def test_the_graph_is_freed_without_the_collector(self):
         import gc
 
-        model, experts = m.new_model(7, 0, random.Random(4))
+        model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
         gc.collect()
         gc.disable()
         try:
-            whole = m.attach(model, experts)
-            m.cross_entropy(m.gpt(whole, 3, m.new_cache()), 5).backward()
-            del whole
+            [logits], mixture = run(model, experts, [3])
+            m.cross_entropy(logits, 5).backward()
+            del logits, mixture
             self.assertEqual(gc.collect(), 0)
         finally:
             gc.enable()
@@ -223,105 +245,137 @@ class Router(unittest.TestCase):
 
 class Balance(unittest.TestCase):
     def test_one_at_perfect_balance(self):
-        routes = [([0.2] * 5, [i, (i + 1) % 5]) for i in range(5)]
+        routes = [m.Route([0.2] * 5, [i, (i + 1) % 5]) for i in range(5)]
         self.assertAlmostEqual(m.balance_loss(routes), 1.0, 12)
 
     def test_e_at_collapse_with_top_1(self):
-        routes = [([1.0, 0.0, 0.0, 0.0, 0.0], [0])] * 3
+        routes = [m.Route([1.0, 0.0, 0.0, 0.0, 0.0], [0])] * 3
         self.assertAlmostEqual(m.balance_loss(routes), 5.0, 12)
 
     def test_shares(self):
-        routes = [([0.2] * 5, [0, 1]), ([0.2] * 5, [0, 4])]
+        routes = [m.Route([0.2] * 5, [0, 1]), m.Route([0.2] * 5, [0, 4])]
         self.assertEqual(m.choice_shares(routes), [0.5, 0.25, 0.0, 0.0, 0.25])
 
     def test_gradient_reaches_the_router_and_pushes_the_busy_expert_down(self):
-        model, experts = m.new_model(7, 0, random.Random(4))
-        whole = m.attach(model, experts)
-        for token in range(7):
-            m.gpt(whole, token, m.new_cache())
-        routes = whole["routes"]
+        model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+
+        def routes_of(weights):
+            return [run(weights, experts, [token])[1].routes[0][0] for token in range(7)]
+
+        routes = routes_of(model)
         busy = max(range(5), key=lambda i: m.choice_shares(routes)[i])
-        loss = m.balance_loss(routes)
-        loss.backward()
-        self.assertTrue(any(p.grad for row in model["0.router"] for p in row))
+        m.balance_loss(routes).backward()
         router = model["0.router"]
-
-        def mean_chance():
-            return sum(
-                m.softmax(m.linear(router, [p.data for p in row]))[busy].data
-                for row in model["wte"]
-            )
-
+        self.assertTrue(any(p.grad for row in router for p in row))
         frozen = m.freeze(model)
 
         def f(x):
             frozen["0.router"][busy][2] = x
-            again = m.attach(frozen, experts)
-            for token in range(7):
-                m.gpt(again, token, m.new_cache())
-            chosen = [c for _, c in again["routes"]]
-            self.assertEqual(chosen, [c for _, c in routes])  # f does not move
-            return m.balance_loss(again["routes"])
+            again = routes_of(frozen)
+            self.assertEqual([r.chosen for r in again], [r.chosen for r in routes])  # f stays
+            return m.balance_loss(again)
 
         self.assertAlmostEqual(router[busy][2].grad, slope(f, router[busy][2].data), 7)
-        before = [sum(m.floats(c)[busy] for c, _ in routes)]
+        before = sum(m.floats(r.chances)[busy] for r in routes)
         for row in router:
             for p in row:
                 p.data -= 0.5 * p.grad
-        again = m.attach(m.freeze(model), experts)
-        for token in range(7):
-            m.gpt(again, token, m.new_cache())
-        self.assertLess(sum(c[busy] for c, _ in again["routes"]), before[0])
+        self.assertLess(sum(r.chances[busy] for r in routes_of(m.freeze(model))), before)
 
 
 class TheTask(unittest.TestCase):
-    def test_codes_are_permutations_and_differ(self):
-        task = m.new_task(m.NAMES, random.Random(1))
-        letters = set(task.alphabet[1:-2])
-        for code in task.codes.values():
-            self.assertEqual(set(code), letters)
-            self.assertEqual(set(code.values()), letters)
-        self.assertNotEqual(*task.codes.values())
-        held = {name for _, name in task.unseen}
-        self.assertFalse(held & {name for _, name in task.learnt})
+    LETTERS = list("abcdefg")
 
-    def test_losses_are_those_of_the_code_letters(self):
-        task = m.new_task(m.NAMES, random.Random(1))
-        model = m.init_model(len(task.alphabet), random.Random(2))
-        cache, losses = m.new_cache(), m.code_losses(model, task, "B", "eve")
-        m.gpt(model, task.alphabet.index("B"), cache)
-        for letter, loss in zip("eve", losses):
-            p = m.softmax(m.gpt(model, task.alphabet.index(letter), cache))
-            target = task.alphabet.index(task.codes["B"][letter])
-            self.assertAlmostEqual(loss, -math.log(p[target]), 12)
-        self.assertEqual(len(losses), 3)
+    def setUp(self):
+        self.task = m.new_task(self.LETTERS, random.Random(1))
+
+    def test_codes_are_permutations_and_differ(self):
+        for code in self.task.codes.values():
+            self.assertEqual(sorted(code), self.LETTERS)
+            self.assertEqual(sorted(code.values()), self.LETTERS)
+        self.assertNotEqual(*self.task.codes.values())
+        self.assertEqual(list(self.task.codes), ["A", "B"])
+
+    def test_tags_are_no_letters(self):
+        task = m.new_task(["A", "B", "x"], random.Random(1))
+        self.assertEqual(list(task.codes), ["C", "D"])
+
+    def test_a_tag_read_once_serves_every_letter(self):
+        model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        got = m.code_logits(m.freeze(model), m.Mixture(experts), self.task, "B", ["c", "a"])
+        for letter, logits in zip("ca", got):
+            tokens = [self.task.alphabet.index("B"), self.task.alphabet.index(letter)]
+            alone, _ = run(m.freeze(model), experts, tokens)
+            self.assertEqual(alone[1], logits)
+        losses = m.code_losses(m.freeze(model), m.Mixture(experts), self.task, "B", ["c", "a"])
+        for letter, logits, loss in zip("ca", got, losses):
+            target = self.task.alphabet.index(self.task.codes["B"][letter])
+            self.assertAlmostEqual(loss, -math.log(m.softmax(logits)[target]), 12)
+
+    def test_every_fact_is_asked_before_any_is_asked_again(self):
+        model, experts = m.new_model(10, 1, 3, random.Random(4))
+        asked = []
+
+        def note(model, mixture, task, tag, letters, real=m.code_losses):
+            asked.extend((tag, letter) for letter in letters)
+            return real(model, mixture, task, tag, letters)
+
+        kept, m.code_losses = m.code_losses, note
+        try:
+            learn = m.questions(model, experts, self.task, 0.0, random.Random(3))
+            for _ in range(7):  # 3 letters of each of 2 codes: 21 of 7 letters, three passes
+                learn()
+        finally:
+            m.code_losses = kept
+        self.assertEqual(set(Counter(asked).values()), {3})
+
+    def test_the_goal_holds_the_balance_loss_and_the_report_does_not(self):
+        grads = []
+        for weight in (0.0, 0.5):
+            model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+            learn = m.questions(model, experts, self.task, weight, random.Random(3))
+            loss = learn()
+            grads.append([p.grad for row in model["0.router"] for p in row])
+        again, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        self.assertEqual(m.questions(again, experts, self.task, 0.0, random.Random(3))(), loss)
+        self.assertNotEqual(*grads)
+
+    def test_survey(self):
+        model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        survey = m.survey(m.freeze(model), experts, self.task)
+        self.assertEqual((len(survey.losses), len(survey.choices)), (14, 2 * 14))
+        self.assertAlmostEqual(sum(survey.shares[0]), 1.0, 12)
+        known = 0
+        for tag, code in self.task.codes.items():
+            for letter, answer in code.items():
+                [z] = m.code_logits(m.freeze(model), m.Mixture(experts), self.task, tag, [letter])
+                known += z.index(max(z)) == self.task.alphabet.index(answer)
+        self.assertEqual(survey.known, known)
+        letters = Counter(letter for _, _, letter, _ in survey.choices)
+        self.assertEqual(set(letters.values()), {4})  # two codes, two experts each
 
     def test_information(self):
-        self.assertAlmostEqual(m.information([("a", 1), ("b", 2)] * 5), math.log(2), 12)
-        independent = [(x, e) for x in "ab" for e in (1, 2)]
-        self.assertAlmostEqual(m.information(independent), 0.0, 12)
+        told = [(0, "A", "x", 1), (0, "B", "x", 2)] * 5
+        self.assertAlmostEqual(m.information(told, 1), math.log(2), 12)
+        self.assertAlmostEqual(m.information(told, 2), 0.0, 12)
+        independent = [(0, tag, "x", e) for tag in "AB" for e in (1, 2)]
+        self.assertAlmostEqual(m.information(independent, 1), 0.0, 12)
 
     def test_work_and_parameters_of_a_fit(self):
-        kept, m.STEPS = m.STEPS, 3
-        import io
-        from contextlib import redirect_stderr
-
-        try:
-            task = m.new_task(m.NAMES[:60], random.Random(1))
-            with redirect_stderr(io.StringIO()):
-                moe = m.fit(task, "x", 0, 0.1, 1)
-                dense = m.fit(task, "x", 15, 0.0, 1)
-        finally:
-            m.STEPS = kept
+        m.STEPS = 3
+        with redirect_stderr(io.StringIO()):
+            rows = [
+                m.Row(label="x", experts=5, width=3, balance=0.1, lr=0.01),
+                m.Row(label="y", experts=1, width=15, balance=0.0, lr=0.01),
+            ]
+            moe, dense = (m.fit(self.task, row, 1) for row in rows)
         self.assertEqual(moe.work, 5 * 8 + 2 * 2 * 8 * 3)
         self.assertEqual(dense.work, 2 * 8 * 15)
         self.assertEqual(moe.parameters - moe.active, 3 * 2 * 8 * 3)
         self.assertEqual(dense.parameters, dense.active)
-        self.assertEqual(len(moe.losses), len(task.unseen))
-        self.assertAlmostEqual(sum(moe.shares[-1]), 1.0, 12)
-        letters = Counter(letter for letter, _, _ in moe.choices)
-        names = Counter(x for _, name in task.unseen for x in name)
-        self.assertEqual(letters, Counter({k: 2 * v for k, v in names.items()}))
+        self.assertEqual(len(moe.surveys), 4)  # before each of three steps, and at the end
+        self.assertEqual(len(dense.surveys), 1)
+        self.assertAlmostEqual(m.least_used(moe), min(moe.surveys[-1].shares[0]) * 5, 12)
 
 
 if __name__ == "__main__":

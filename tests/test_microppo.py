@@ -1,10 +1,11 @@
-"""Section 7 of microppo.py: hand-written gradients, GAE, the clipped losses, the loop."""
+"""Sections 6 and 7 of microppo.py: hand-written gradients, GAE, the clipped losses, the loop."""
 
 import io
 import math
 import random
 import unittest
 from contextlib import redirect_stderr
+from unittest.mock import patch
 
 import microppo as m
 from microppo import Value
@@ -39,23 +40,6 @@ def check_array_gradients(case, net, f, places=7):
                     return y
 
                 case.assertAlmostEqual(grads[i], slope(g, weights[i]), places, f"{name} {row} {i}")
-
-
-class Clip(unittest.TestCase):
-    def test_value_and_derivative_at_and_around_the_edges(self):
-        for x, value, gradient in (
-            (0.5, 0.8, 0.0),
-            (0.8 - 1e-12, 0.8, 0.0),
-            (0.8, 0.8, 1.0),
-            (1.0, 1.0, 1.0),
-            (1.2, 1.2, 1.0),
-            (1.2 + 1e-12, 1.2, 0.0),
-            (9.0, 1.2, 0.0),
-        ):
-            v = Value(x)
-            y = v.clip(0.8, 1.2) + v * 0.0
-            y.backward()
-            self.assertEqual((y.data, v.grad), (value, gradient), x)
 
 
 class RewardModel(unittest.TestCase):
@@ -141,7 +125,7 @@ class Critic(unittest.TestCase):
 
     def test_there_is_a_state_for_every_token_of_the_answer(self):
         states = self.states([0, 2, 5], [3, 0])
-        self.assertEqual([(s.last, s.place) for s in states], [(5, 2), (3, 3)])
+        self.assertEqual([(s.last, s.length) for s in states], [(5, 3), (3, 4)])
         means = m.mean_of(m.features(self.reward_model, [0, 2, 5]))
         self.assertEqual(states[0].mean, means)
         self.assertEqual(self.states([0], [1, 0])[0].mean, [0.0] * m.HIDDEN)
@@ -214,85 +198,103 @@ class Loop(unittest.TestCase):
     def setUp(self):
         rng = random.Random(7)
         self.reference = m.init_model(len(ALPHABET), rng)
-        self.judges = m.Judges(
-            self.reference,
-            m.new_reward_model(len(ALPHABET), rng),
-            0.1,
-            0.5,
-            m.new_critic(len(ALPHABET), rng),
-        )
+        net = m.new_reward_model(len(ALPHABET), rng)
+        self.proxy = m.Proxy(net=net, mean=0.1, std=0.5)
+        self.critic = m.new_critic(len(ALPHABET), rng)
         self.policy = m.init_model(len(ALPHABET), rng)
+        self.world = m.World(
+            seed=1,
+            alphabet=ALPHABET,
+            names=["abc", "dea"],
+            reference=self.reference,
+            proxy=self.proxy,
+            critic=self.critic,
+        )
+
+    def roll_out(self, policy, prompt, seed):
+        return m.roll_out(policy, self.reference, self.proxy, prompt, random.Random(seed))
+
+    def lesson(self, rollout, advantages=None, targets=None):
+        n = len(rollout.answer)
+        values = [m.value_of(self.critic, s) for s in rollout.states]
+        return m.Lesson(rollout, values, advantages or [0.0] * n, targets or [0.0] * n)
 
     def test_rollout_log_probs_equal_those_of_the_training_pass(self):
-        rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(1))
+        rollout = self.roll_out(self.policy, [0, 2], 1)
         again = m.token_log_probs(m.unfreeze(self.policy), rollout.prompt, rollout.answer)
         self.assertEqual(len(again), len(rollout.answer))
         for a, b in zip(again, rollout.log_probs):
             self.assertAlmostEqual(a.data, b, 12)
-        for xs in (rollout.kl, rollout.states, rollout.values):
+        for xs in (rollout.kls, rollout.states):
             self.assertEqual(len(xs), len(rollout.answer))
 
     def test_log_probs_are_those_of_the_distribution_sampled_from(self):
         prompt, cache = [0, 2], m.new_cache()
         m.gpt(self.policy, 0, cache)
         chances = m.softmax(m.gpt(self.policy, 2, cache))
-        drawn = [m.roll_out(self.policy, self.judges, prompt, random.Random(i)) for i in range(9)]
-        for rollout in drawn:
+        for seed in range(9):
+            rollout = self.roll_out(self.policy, prompt, seed)
             self.assertAlmostEqual(rollout.log_probs[0], math.log(chances[rollout.answer[0]]), 12)
 
     def test_identical_policies_have_no_kl(self):
-        rollout = m.roll_out(self.reference, self.judges, [0], random.Random(1))
-        self.assertEqual(set(rollout.kl), {0.0})
-        verdict = m.judge(self.reference, self.judges, ["a", "b"], ALPHABET, 2)
-        self.assertEqual(verdict.kl, 0.0)
+        self.assertEqual(set(self.roll_out(self.reference, [0], 1).kls), {0.0})
+        self.assertEqual(m.judge(self.reference, self.world, ["a", "b"]).kl, 0.0)
 
     def test_kl_is_the_log_ratio(self):
-        rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(1))
+        rollout = self.roll_out(self.policy, [0, 2], 1)
         expected = m.token_log_probs(self.reference, rollout.prompt, rollout.answer)
-        for kl, p, q in zip(rollout.kl, rollout.log_probs, expected):
+        for kl, p, q in zip(rollout.kls, rollout.log_probs, expected):
             self.assertAlmostEqual(kl, p - q, 12)
-        self.assertNotEqual(sum(rollout.kl), 0.0)
-
-    def test_variety_counts_equally_frequent_triples(self):
-        self.assertAlmostEqual(m.variety(["abc", "abc"]), 1.0, 12)
-        self.assertAlmostEqual(m.variety(["abcd", "xyz", "uvwx"]), 5.0, 12)
-        self.assertAlmostEqual(m.variety(["ab", "a"]), 1.0, 12)  # no triples at all
-        lopsided = m.variety(["aaaaaaaaaa", "abc"])  # 8 times aaa, once abc
-        p = 1 / 9
-        want = math.exp(-p * math.log(p) - (1 - p) * math.log(1 - p))
-        self.assertAlmostEqual(lopsided, want, 12)
+        self.assertNotEqual(sum(rollout.kls), 0.0)
 
     def test_rewards_are_the_score_and_the_penalty_and_nothing_else(self):
-        rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(1))
+        rollout = self.roll_out(self.policy, [0, 2], 1)
         rewards = m.rewards_of(rollout, 0.3)
-        for r, kl in zip(rewards[:-1], rollout.kl):
+        for r, kl in zip(rewards[:-1], rollout.kls):
             self.assertAlmostEqual(r, -0.3 * kl, 12)
         text = [*rollout.prompt, *rollout.answer]
-        score = (m.reward(self.judges.reward_model, text) - 0.1) / 0.5
+        score = (m.reward(self.proxy.net, text) - 0.1) / 0.5
         self.assertAlmostEqual(rollout.score, score, 12)
-        self.assertAlmostEqual(rewards[-1], score - 0.3 * rollout.kl[-1], 12)
+        self.assertAlmostEqual(rewards[-1], score - 0.3 * rollout.kls[-1], 12)
+
+    def test_lessons(self):
+        rollouts = [self.roll_out(self.policy, [0, 2], seed) for seed in range(3)]
+        lessons = m.lessons_from(rollouts, self.critic, 0.3)
+        raw = []
+        for rollout, lesson in zip(rollouts, lessons):
+            values = [m.value_of(self.critic, s) for s in rollout.states]
+            advantages = m.gae(m.rewards_of(rollout, 0.3), values, m.GAMMA, m.LAMBDA)
+            self.assertEqual((lesson.rollout, lesson.values), (rollout, values))
+            for target, a, v in zip(lesson.targets, advantages, values):
+                self.assertAlmostEqual(target, a + v, 12)
+            raw.append(advantages)
+        for lesson, row in zip(lessons, m.normalize(raw)):
+            self.assertEqual(lesson.advantages, row)
+        flat = [a for lesson in lessons for a in lesson.advantages]
+        self.assertAlmostEqual(m.mean(flat), 0.0, 12)
+        self.assertAlmostEqual(m.variance(flat), 1.0, 5)
 
     def test_gradients_of_a_minibatch(self):
         """The policy's gradient of one minibatch, central differences; the end token is in it."""
-        parts = []
-        for i in range(2):
-            rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(i))
+        lessons = []
+        for seed in range(2):
+            rollout = self.roll_out(self.policy, [0, 2], seed)
             n = len(rollout.answer)
-            parts.append((rollout, [1.0 - 0.3 * t for t in range(n)], [0.2] * n))
+            lessons.append(self.lesson(rollout, [1.0 - 0.3 * t for t in range(n)], [0.2] * n))
         moved = {
             k: [[x + 0.05 * math.sin(i + j) for j, x in enumerate(row)] for i, row in enumerate(v)]
             for k, v in self.policy.items()
         }
         policy = m.unfreeze(moved)
-        size = sum(len(r.answer) for r, _, _ in parts)
-        loss, _, ratios = m.learn_from(policy, self.judges.critic, parts)
-        self.assertEqual(len(ratios), size)
+        size = sum(len(lesson.rollout.answer) for lesson in lessons)
+        update = m.learn_from(policy, self.critic, lessons)
+        self.assertEqual(len(update.ratios), size)
 
         def f(x=None, matrix=None):
             if matrix is not None:
                 kept, matrix[2][3] = matrix[2][3], x
             result = 0.0
-            for r, advantages, _ in parts:
+            for r, _, advantages, _ in lessons:
                 new = m.token_log_probs(moved, r.prompt, r.answer)
                 for p, q, a in zip(new, r.log_probs, advantages):
                     ratio = math.exp(p - q)
@@ -301,45 +303,70 @@ class Loop(unittest.TestCase):
                 matrix[2][3] = kept
             return result
 
-        self.assertAlmostEqual(loss, f(), 12)
+        self.assertAlmostEqual(update.policy_loss, f(), 12)
         for name, matrix in moved.items():
             numeric = slope(lambda x, matrix=matrix: f(x, matrix), matrix[2][3])
             self.assertAlmostEqual(policy[name][2][3].grad, numeric, 6, name)
 
     def test_critic_gradient_of_a_minibatch(self):
-        rollout = m.roll_out(self.policy, self.judges, [0, 2], random.Random(1))
+        rollout = self.roll_out(self.policy, [0, 2], 1)
         n = len(rollout.answer)
-        targets = [0.4 * t - 1.0 for t in range(n)]
-        critic = self.judges.critic
-        m.learn_from(m.unfreeze(self.policy), critic, [(rollout, [0.0] * n, targets)])
+        lesson = self.lesson(rollout, targets=[0.4 * t - 1.0 for t in range(n)])
+        update = m.learn_from(m.unfreeze(self.policy), self.critic, [lesson])
 
         def f():
-            values = [m.value_of(critic, s) for s in rollout.states]
-            losses = map(m.value_loss, values, rollout.values, targets)
+            values = [m.value_of(self.critic, s) for s in rollout.states]
+            losses = map(m.value_loss, values, lesson.values, lesson.targets)
             return sum(loss for loss, _ in losses) / n
 
-        check_array_gradients(self, critic, f)
+        self.assertAlmostEqual(update.value_loss, f(), 12)
+        check_array_gradients(self, self.critic, f)
 
     def test_a_short_run(self):
-        kept = {k: getattr(m, k) for k in ("ITERATIONS", "ROLLOUTS", "MINIBATCH")}
-        m.ITERATIONS, m.ROLLOUTS, m.MINIBATCH = 3, 6, 3
-        critic = [(list(w), list(g)) for w, g in m.arrays_of(self.judges.critic)]
+        kept = {k: getattr(m, k) for k in ("ROUNDS", "ROLLOUTS", "MINIBATCH")}
+        m.ROUNDS, m.ROLLOUTS, m.MINIBATCH = 3, 6, 3
+        critic = [(list(w), list(g)) for w, g in m.arrays_of(self.critic)]
         try:
             with redirect_stderr(io.StringIO()):
-                policy, reports = m.ppo(self.judges, ["abc", "dea"], ALPHABET, 0.1, 1)
+                policy, rounds = m.ppo(self.world, 0.1)
         finally:
             for name, value in kept.items():
                 setattr(m, name, value)
-        self.assertEqual(len(reports), 3)
-        for report in reports:
-            self.assertLess(report["first"], 1e-9)
-            self.assertLess(report["low"], 1.0)
-            self.assertGreater(report["high"], 1.0)
-        self.assertEqual(reports[0]["KL"], 0.0)
+        self.assertEqual(len(rounds), 3)
+        for r in rounds:
+            self.assertLess(r.first, 1e-9)
+            self.assertLess(r.low, 1.0)
+            self.assertGreater(r.high, 1.0)
+            self.assertEqual(len(r.golds), 6)
+            self.assertAlmostEqual(r.gold, sum(r.golds) / 6, 12)
+        self.assertEqual(rounds[0].kl, 0.0)
         self.assertNotEqual(policy, self.reference)
         self.assertTrue(all(type(x) is float for x in m.weights_of(policy)))
         # the critic that was handed in is not the one that learnt
-        self.assertEqual(m.arrays_of(self.judges.critic), critic)
+        self.assertEqual(m.arrays_of(self.critic), critic)
+
+    def test_unfinished_answers_are_counted(self):
+        endless = {k: [list(row) for row in v] for k, v in self.policy.items()}
+        with_end = m.judge(self.policy, self.world, ["a"] * 40)
+        self.assertLess(with_end.unfinished, 0.6)
+        with patch.object(m, "sample", lambda *_: [1] * 15):
+            verdict = m.judge(endless, self.world, ["a"] * 4)
+        self.assertEqual((verdict.unfinished, verdict.length), (1.0, 16.0))
+
+
+class Measures(unittest.TestCase):
+    def test_spreads(self):
+        self.assertEqual(m.variance([1.0, 3.0]), 1.0)
+        self.assertAlmostEqual(m.standard_error([1.0, 2.0, 3.0, 4.0]), math.sqrt(5 / 3 / 4), 12)
+        self.assertAlmostEqual(m.lead((0.9, 0.03), (0.4, 0.04)), 10.0, 12)
+
+    def test_best_stretch_is_three_rounds_in_a_row(self):
+        zeros = dict.fromkeys(m.Round._fields, 0.0)
+        rounds = [m.Round(**{**zeros, "golds": [g, g + 0.2]}) for g in (0.0, 0.9, 0.4, 0.5, 0.6)]
+        mean, error = m.best_stretch(rounds)
+        self.assertAlmostEqual(mean, 0.7, 12)
+        self.assertAlmostEqual(error, m.standard_error([0.9, 1.1, 0.4, 0.6, 0.5, 0.7]), 12)
+        self.assertAlmostEqual(m.best_stretch(rounds[:1])[0], 0.1, 12)
 
 
 if __name__ == "__main__":

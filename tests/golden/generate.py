@@ -49,7 +49,6 @@ def operations():
         "inverse root": lambda x: x**-0.5,
         "number minus": lambda x: 1.5 - x,
         "number over": lambda x: 1.5 / x,
-        "clip": lambda x: torch.clamp(x, 0.8, 1.2),
     }
     binary = {"add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div}
     vector = {
@@ -392,10 +391,10 @@ def nets():
     reward = {"weights": w, "tokens": tokens, "y": score.item(), "grads": grads(p)}
 
     w, p = fresh(
-        {"mix": (h, h), "last": (vocabulary, h), "place": (16, h), "out": (1, h), "shift": (1, 1)}
+        {"mix": (h, h), "last": (vocabulary, h), "size": (16, h), "out": (1, h), "shift": (1, 1)}
     )
     mean = numbers(rng, h)
-    z = torch.tanh(p["mix"] @ tensor(mean) + p["last"][4] + p["place"][2])
+    z = torch.tanh(p["mix"] @ tensor(mean) + p["last"][4] + p["size"][2])
     value = (p["out"][0] * z).sum() + p["shift"][0, 0]
     value.backward()
     state = [mean, 4, 2]

@@ -1,7 +1,7 @@
 """How fast the engine is, beside two yardsticks, in one process.
 
-    python tests/benchmark.py             training steps, growth, memory: half a minute
-    python tests/benchmark.py scripts     before that, the time and the peak memory of each script
+    python tests/tools/benchmark.py             training steps, growth, memory: half a minute
+    python tests/tools/benchmark.py scripts     before that, the time and the peak memory of each script
 
 One step is forward and backward for one name of eight letters, and Adam. The yardsticks:
 - plain: the same Value class and model, with a node for every multiplication and every addition;
@@ -25,7 +25,10 @@ import tracemalloc
 from operator import mul
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.tools.blocks import ROOT
+from tests.tools.blocks import scripts as collection
+
 TOKENS = [0, 5, 13, 13, 1, 12, 9, 20, 8, 0]
 
 
@@ -272,11 +275,11 @@ def scripts():
     print("| script | seconds | peak memory, MB | exit status |")
     print("| --- " * 4 + "|")
     overall = 0.0
-    for name in ("microlora", "microdpo", "microppo", "micromoe"):
+    for path in collection():
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-I", f"{name}.py"],
-            cwd=ROOT,
+            [sys.executable, "-I", path.name],
+            cwd=path.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -285,7 +288,7 @@ def scripts():
         seconds = time.perf_counter() - start
         overall += seconds
         memory = usage.ru_maxrss / 1024
-        print(f"| {name} | {seconds:.0f} | {memory:.0f} | {process.returncode} |", flush=True)
+        print(f"| {path.stem} | {seconds:.0f} | {memory:.0f} | {process.returncode} |", flush=True)
     print(f"| together | {overall:.0f} | | |\n", flush=True)
 
 

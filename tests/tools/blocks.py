@@ -1,12 +1,13 @@
 """The scripts, and the text that they share.
 
     python tests/tools/blocks.py                      say which shared blocks differ
-    python tests/tools/blocks.py copy microlora.py    copy its shared blocks to all scripts that have them
+    python tests/tools/blocks.py copy microlora.py    copy its blocks to the others
     python tests/tools/blocks.py new microthing       start docs/further/microthing.py
 
-A shared block starts at a line like "# 3. AUTOGRAD (shared) ====" or "# --- plots (shared) ----" and
-ends where the next section or block starts. A script has a block to the letter, or does not have it.
-What else deals with "every script", tests and tools and documentation checks, asks scripts().
+A shared block starts at a line like "# 3. AUTOGRAD (shared) ====" or "# --- plots (shared) ----"
+and ends where the next section or block starts. A script has a block to the letter, or does not
+have it. What else deals with "every script", tests, tools, checks of the documentation, asks
+scripts().
 """
 
 import difflib
@@ -119,7 +120,8 @@ PRETRAIN_STEPS = 400
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak
 HELD_OUT_NAMES = 56  # names that nothing is trained on
 '''
-TAIL = '''# 6. THE ALGORITHM: ITS NAME =======================================================================
+TAIL = '''\
+# 6. THE ALGORITHM: ITS NAME =======================================================================
 
 
 # 7. EXPERIMENT ====================================================================================
@@ -169,7 +171,8 @@ def start_script(name: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["copy"] and len(sys.argv) == 3:
-        copy_from(next(path for path in scripts() if path.name == Path(sys.argv[2]).name))
+        name = Path(sys.argv[2]).name
+        copy_from(next(path for path in scripts() if path.name == name))
     elif sys.argv[1:2] == ["new"] and len(sys.argv) == 3:
         start_script(sys.argv[2])
     elif len(sys.argv) > 1:

@@ -1,0 +1,68 @@
+"""What the scripts print at their default seed is kept in docs/runs.
+
+    python tests/tools/kept_runs.py check    run all, compare with what is kept; CI does this
+    python tests/tools/kept_runs.py write    run all, keep what they print
+
+Two runs at a time; some minutes. Every run has to keep its claims. Where interpreter and platform
+are those that the runs were kept on (docs/runs/README.md), stdout is compared to the byte;
+elsewhere rounding differs, and the exit status has to do.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.tools.blocks import ROOT, scripts
+
+RUNS = ROOT / "docs" / "runs"
+PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
+HERE = f"{PYTHON}, {platform.system()} {platform.machine()}"
+NOTE = "What each script prints, written by `python tests/tools/kept_runs.py write` on"
+
+
+def run(path: Path) -> tuple[Path, int, str, float]:
+    start = time.perf_counter()
+    command = [sys.executable, "-I", path.name]
+    done = subprocess.run(
+        command,
+        cwd=path.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        env={"PYTHONUTF8": "1"},
+        check=False,
+    )
+    return path, done.returncode, done.stdout, time.perf_counter() - start
+
+
+def main(mode: str) -> int:
+    failed = 0
+    kept_on = (RUNS / "README.md").read_text("utf-8") if (RUNS / "README.md").exists() else ""
+    same_machine = HERE in kept_on
+    with ThreadPoolExecutor(2) as pool:
+        for path, status, output, seconds in pool.map(run, scripts()):
+            words = f"{path.name}: {seconds:.0f} s, exit status {status}"
+            kept = RUNS / f"{path.stem}.txt"
+            if mode == "write":
+                kept.write_text(output, "utf-8")
+            elif same_machine:
+                same = kept.read_text("utf-8") == output
+                failed += not same
+                words += f", stdout {'as kept' if same else 'DIFFERS from ' + str(kept)}"
+            failed += status != 0
+            print(words, flush=True)
+    if mode == "write":
+        (RUNS / "README.md").write_text(f"{NOTE}\n\n    {HERE}\n", "utf-8")
+    elif not same_machine:
+        print(f"kept on another machine than {HERE}: stdout not compared")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["check"], ["write"]):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
