@@ -733,7 +733,10 @@ def show_forgetting(full: Outcome, gentle: Outcome, adapters: Sequence[Outcome])
     points += [("B", full.path[0].target, full.path[0].base)]
     points += [(str(i), *o.path[-1]) for i, o in enumerate(adapters, 1)]
     plot(points, x_label="loss on Korean", y_label="loss on English")
-    print(f"  B base; f full fine-tuning on its way, at a rate of {FULL_LR}; g at {GENTLE_LR}")
+    print("  B the base; f and g full fine-tuning on its way, Korean/English:")
+    for mark, lr, outcome in (("f", FULL_LR, full), ("g", GENTLE_LR, gentle)):
+        pairs = [f"{x.target:.2f}/{x.base:.2f}" for x in outcome.path]
+        print(f"  {mark} at {lr}: {words(pairs, 62)}")
     print("  English lost more than by g where that had learnt as much Korean, nats:")
     furthest = min(x.target for x in gentle.path)
     for i, o in enumerate(adapters, 1):

@@ -1,18 +1,19 @@
-"""Draw the figures of the README from real runs.
+"""Draw the figures of the README from the runs that are kept in docs/runs.
 
-    python docs/figures.py --run    run the four scripts, keep what they print in docs/runs, draw
-    python docs/figures.py          draw from docs/runs
+    python tests/tools/figures.py
 
 One SVG a script, with no background and in middle tones, for light and dark pages alike.
 """
 
 import re
-import subprocess
 import sys
 from html import escape
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.tools.blocks import ROOT
+
+DOCS = ROOT / "docs"
 INK, BLUE, RED, GREEN = "#808080", "#3b82c4", "#d9603b", "#3f9d5a"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 64, 24, 44, 48
 
@@ -90,95 +91,96 @@ def printed(script):
 
 
 def lora():
-    """Learned against forgotten: the two held-out losses of every row."""
-    row = r"^(\S[\w -]*?) +(\d|-) +\d+ +[\d.]+% +\d+ +\d+ +([\d.]+) +([\d.]+) +[\d.]+%$"
-    rows = re.findall(row, printed("microlora"), re.M)
-    points = [(float(t), float(b), f"{n} r={r}" if r != "-" else n) for n, r, t, b in rows]
+    """Full fine-tuning's two paths, and the adapters, in the plane of learnt and forgotten."""
+    text = printed("microlora")
+    paths = {
+        mark: [tuple(map(float, pair.split("/"))) for pair in pairs.split()]
+        for mark, pairs in re.findall(r"^  ([fg]) at [\d.]+: (.*)$", text, re.M)
+    }
+    row = r"^(w[\w ]*?) +(\d) +\d+ +[\d.]+% +\d+ +\d+ +([\d.]+) +([\d.]+) +[\d.]+%$"
+    rows = [(f"{n}, rank {r}", float(x), float(y)) for n, r, x, y in re.findall(row, text, re.M)]
+    points = [*paths["f"], *paths["g"], *((x, y) for _, x, y in rows)]
     chart = Chart(
-        "LoRA learns less and forgets less",
-        "loss on Korean names (the target): to the left is learned",
-        "loss on English names: up is forgotten",
-        [p[0] for p in points],
-        [p[1] for p in points],
+        "At equal learning, gentle full fine-tuning has forgotten less",
+        "loss on Korean names, the target (to the left is learnt)",
+        "loss on English names (up is forgotten)",
+        [x for x, _ in points],
+        [y for _, y in points],
     )
-    for i, (x, y, label) in enumerate(points):
-        color = INK if label == "nothing" else RED if "full" in label else BLUE
-        chart.point(x, y, label, color, below=i in (1, 3, 6))  # so that no two labels meet
-    chart.save("microlora", "Held-out loss on the target against loss on the base, for each row")
+    chart.line(paths["f"], RED)
+    chart.line(paths["g"], GREEN)
+    chart.point(*paths["f"][0], "base", INK)
+    chart.point(*paths["f"][-1], "full, best rate", RED)
+    chart.point(*paths["g"][-1], "full, gentle rate", GREEN, below=True)
+    for label, x, y in rows:
+        chart.point(x, y, label, BLUE)
+    chart.save("microlora", "Loss on English against loss on Korean: full fine-tuning and adapters")
 
 
 def dpo():
-    """The frontier: gold score against KL."""
-    row = r"^  (reference|chosen only|beta [\d.]+) +([\d.]+) \+- [\d.]+ +([\d.]+)"
+    """The frontier, which turns over."""
+    row = r"^  (reference|chosen only [\d.]+|beta [\d.]+) +([\d.]+) \+- [\d.]+ +(-?[\d.]+)"
     rows = re.findall(row, printed("microdpo"), re.M)
     points = [(float(kl), float(gold), label) for label, gold, kl in rows]
     chart = Chart(
-        "DPO: what each drift from the reference buys",
+        "DPO: beyond some drift from the reference, names get worse",
         "KL from the reference, nats per answer",
         "gold score of fresh answers",
         [p[0] for p in points],
         [p[1] for p in points],
     )
-    betas = sorted(p for p in points if p[2].startswith("beta"))
-    chart.line([(x, y) for x, y, _ in [points[0], *betas]], BLUE, 1.5)
-    for x, y, label in points:
-        chart.point(
-            x, y, label, BLUE if "beta" in label else RED if "chosen" in label else INK, True
-        )
-    chart.save("microdpo", "Gold score against KL for three betas and chosen-only fine-tuning")
+    betas = [(x, y) for x, y, label in points if label.startswith("beta")]
+    chart.line([points[0][:2], *betas], BLUE, 1.5)
+    for i, (x, y, label) in enumerate(points):
+        chosen = label.startswith("chosen")
+        color = RED if chosen else BLUE if "beta" in label else INK
+        shown = "" if chosen and i > 1 else "chosen only, three rates" if chosen else label
+        chart.point(x, y, shown, color, below=not label.startswith("beta"))
+    chart.save("microdpo", "Gold score against KL for DPO at several betas and chosen-only tuning")
 
 
 def ppo():
-    """Proxy against KL through training, with the penalty and without."""
+    """Gold by round, with the penalty and without."""
     runs = []
-    for label in ("with KL", "without KL"):
-        part = printed("microppo").split(f"PPO {label} penalty")[1].split("\n  proxy ")[0]
+    for label in ("with the KL", "without the KL"):
+        part = printed("microppo").split(f"PPO {label} penalty")[1].split("\n\n")[0]
         numbers = [line.split() for line in part.splitlines()[2:] if line.strip()]
-        runs.append([(float(r[0]), float(r[3]), float(r[1])) for r in numbers])
+        runs.append([(float(r[0]), float(r[2]), float(r[1])) for r in numbers])
     chart = Chart(
-        "PPO: drift from the reference, with and without the penalty",
+        "PPO without the KL penalty: the proxy rises, gold falls",
         "round",
-        "KL, nats per answer",
+        "gold score of a round's answers",
         [x for run in runs for x, _, _ in run],
         [y for run in runs for _, y, _ in run],
     )
-    for run, color, label in zip(runs, (BLUE, RED), ("with KL penalty", "without")):
-        chart.line([(x, kl) for x, kl, _ in run], color)
-        x, kl, proxy = run[-1]
-        chart.point(x, kl, f"{label}: proxy {proxy:.1f}", color)
-    chart.save("microppo", "KL over the rounds of PPO, with and without the KL penalty")
+    for run, color, label in zip(runs, (BLUE, RED), ("with the penalty", "without")):
+        chart.line([(x, gold) for x, gold, _ in run], color)
+        x, gold, proxy = run[-1]
+        chart.point(x, gold, f"{label}: proxy {proxy:.1f}", color, below=label == "without")
+    chart.save("microppo", "Gold score over the rounds of PPO, with and without the KL penalty")
 
 
 def moe():
-    """Each expert's share of the choices, with and without the balance loss."""
-    part = printed("micromoe").split("who works")[1].split("who does what")[0]
-    rows = [re.findall(r"([\d.]+)%", line) for line in part.splitlines()[2:] if "%" in line]
-    shares = [sorted((float(row[i]) for row in rows), reverse=True) for i in (0, 1)]
-    n = len(rows)
+    """Facts known by each of the four models."""
+    text = printed("micromoe")
+    rows = re.findall(r"^  (\w+, [\w ]+?) +\d+ +\d+ +(\d+) +([\d.]+) +(\d+)", text, re.M)
+    facts = int(re.search(r"known of (\d+)", text)[1])
     chart = Chart(
-        "MoE: who works, with and without the balance loss",
-        "experts, busiest first",
-        "share of the choices, %",
-        [1, n + 1],
-        [0, *shares[1]],
+        f"MoE: facts known, of {facts}",
+        "the mixtures and the first dense model do equal work, the last one seven times as much",
+        "facts known",
+        [1, len(rows) + 1],
+        [0, facts],
     )
-    width = (chart.x(2) - chart.x(1)) * 0.4
-    for i in range(n):
-        chart.bar(i + 1, shares[0][i], BLUE, width)
-        chart.bar(i + 1.45, shares[1][i], RED, width)
-    chart.line([(1, 100 / n), (n + 1, 100 / n)], INK, 1)
-    chart.text(chart.x(n + 1), chart.y(100 / n) - 6, "fair share", anchor="end")
-    chart.text(chart.x(n * 0.5), TOP + 20, "with the balance loss", color=BLUE)
-    chart.text(chart.x(n * 0.5), TOP + 38, "without", color=RED)
-    chart.save("micromoe", "Shares of the experts with and without the balance loss")
+    width = (chart.x(2) - chart.x(1)) * 0.6
+    for i, (label, _, loss, known) in enumerate(rows):
+        color = BLUE if label.startswith("MoE") else INK
+        chart.bar(i + 1, int(known), color, width)
+        chart.text(chart.x(i + 1), chart.y(int(known)) - 6, f"{known}, loss {loss}", color=color)
+        chart.text(chart.x(i + 1), HEIGHT - BOTTOM + 16, label, color=color)
+    chart.save("micromoe", "Facts known by two mixtures and two dense models")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--run"]:
-        for script in ("microlora", "microdpo", "microppo", "micromoe"):
-            command = [sys.executable, "-I", str(DOCS.parent / f"{script}.py")]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            (DOCS / "runs" / f"{script}.txt").write_text(done.stdout, "utf-8")
-            print(f"{script}: exit status {done.returncode}")
     for draw in (lora, dpo, ppo, moe):
         draw()
