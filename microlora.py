@@ -840,7 +840,7 @@ def experiment(seed: int, names: str | None) -> int:
     claims = [
         ("full fine-tuning's gain on Korean, nats", start - end, ">=", 0.8),
         (f"gain with {share:.2%} of the parameters", gain(headline, full), ">=", 0.35),
-        ("gradients and moments held for it, share of full's", share, "<=", 0.01),
+        ("floats held for training it, share of full's", share, "<=", 0.01),
         ("English it lost beyond gentle full, nats", forgets_more(headline, gentle), ">=", 0.05),
         ("gain of the largest adapter", gain(largest, full), ">=", 0.6),
         ("directions of full's change, share of noise's", structure, "<=", 0.8),

@@ -58,9 +58,9 @@ def differences() -> list[str]:
         for name, text in shared(path.read_text("utf-8")).items():
             wanted, source = known[name]
             if text != wanted:
-                lines = (part.splitlines(keepends=True) for part in (wanted, text))
-                labels = (f"{source}: {name}", f"{path.name}: {name}")
-                found.append("".join(difflib.unified_diff(*lines, *labels)))
+                a, b = (part.splitlines(keepends=True) for part in (wanted, text))
+                diff = difflib.unified_diff(a, b, f"{source}: {name}", f"{path.name}: {name}")
+                found.append("".join(diff))
     return found
 
 

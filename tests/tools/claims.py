@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.tools.blocks import ROOT, scripts
 
-CLAIM = re.compile(r"^  (ok  |FAIL) (.{48}) +(\S+) (<=|>=) (\S+)$", re.M)
+CLAIM = re.compile(r"^  (ok  |FAIL) (.+?) +(\S+) (<=|>=) (\S+)$", re.M)
 RESULTS = ROOT / "docs" / "results"
 
 
