@@ -34,7 +34,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import mul, sub
+from operator import mul
 from typing import Any, NamedTuple, NoReturn, Union
 
 # 1. THESIS: the docstring above.  2. SETTINGS ====================================================
@@ -437,23 +437,22 @@ class Adam:
 
     def step(self, lr: float) -> None:
         self.t += 1
-        moments, *others = self.moments
-        falls = self.falls(lr, [p.grad for p in self.values], *moments)
-        for p, fall in zip(self.values, falls):
-            p.data -= fall
-            p.grad = 0.0
-        for (weights, grads), moments in zip(self.arrays, others):
-            weights[:] = map(sub, weights, self.falls(lr, grads, *moments))
-            grads[:] = [0.0] * len(grads)
-
-    def falls(self, lr: float, grads: list[float], m: list[float], v: list[float]) -> list[float]:
-        """What is taken from each weight; moves the moments m and v."""
         b1, b2, eps, sqrt = self.b1, self.b2, self.eps, math.sqrt
         c1, c2 = 1 - b1, 1 - b2
-        m[:] = [b1 * a + c1 * g for a, g in zip(m, grads)]
-        v[:] = [b2 * a + c2 * g * g for a, g in zip(v, grads)]
         rate, scale = lr / (1 - b1**self.t), 1 / (1 - b2**self.t)
-        return [rate * a / (sqrt(scale * b) + eps) for a, b in zip(m, v)]
+        (m, v), *moments = self.moments
+        for i, p in enumerate(self.values):
+            g = p.grad
+            m[i] = first = b1 * m[i] + c1 * g
+            v[i] = second = b2 * v[i] + c2 * g * g
+            p.data -= rate * first / (sqrt(scale * second) + eps)
+            p.grad = 0.0
+        for (weights, grads), (m, v) in zip(self.arrays, moments):  # the same with floats
+            for i, g in enumerate(grads):
+                m[i] = first = b1 * m[i] + c1 * g
+                v[i] = second = b2 * v[i] + c2 * g * g
+                weights[i] -= rate * first / (sqrt(scale * second) + eps)
+                grads[i] = 0.0
 
 
 def train(

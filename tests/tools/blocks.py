@@ -105,7 +105,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import mul, sub
+from operator import mul
 from typing import Any, NoReturn, Union
 
 # 1. THESIS: the docstring above.  2. SETTINGS ====================================================

@@ -45,10 +45,10 @@ MUTANTS = [
     ("shared", "x = add(x, mlp(model, layer, rmsnorm(x)))", "x = mlp(model, layer, rmsnorm(x))"),
     ("shared", 'add(model["wte"][token], model["wpe"][position])', 'model["wte"][token]'),
     ("shared", "rate, scale = lr / (1 - b1**self.t)", "rate, scale = lr"),
-    ("shared", "b1 * a + c1 * g for", "b1 * a + g for"),
-    ("shared", "b2 * a + c2 * g * g for", "b2 * a + c2 * g for"),
+    ("shared", "b1 * m[i] + c1 * g", "b1 * m[i] + g"),
+    ("shared", "b2 * v[i] + c2 * g * g", "b2 * v[i] + c2 * g"),
     ("shared", "            p.grad = 0.0\n", ""),
-    ("shared", "grads[:] = [0.0] * len(grads)", "pass"),
+    ("shared", "grads[i] = 0.0", "pass"),
     ("shared", "softmax(gpt(model, tokens[-1], cache), t)", "softmax(gpt(model, tokens[-1], cache))"),
     ("shared", "if tokens[-1] == EDGE:", "if False:"),
     # LoRA
