@@ -909,8 +909,8 @@ def normalize(batch: list[list[float]]) -> list[list[float]]:
 # be plain policy gradient.
 #
 # What each part buys, at this size and over five seeds (docs/results/ppo-parts.md): with one epoch
-# in place of three, no clip, or no critic, gold is lower by 0.015 to 0.02, beyond doubt only for the
-# epochs; without the value clip, or the normalization, it is the same.
+# in place of three, no clip, or no critic, gold is lower by 0.015 to 0.02, beyond doubt only for
+# the epochs; without the value clip, or the normalization, it is the same.
 #
 # Left out, against common practice: an entropy bonus (with the penalty none is needed, and the run
 # without it is meant to go wrong); gradient clipping, and early stopping at a target KL to pi_old

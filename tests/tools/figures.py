@@ -21,7 +21,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 64, 24, 44, 48
 class Chart:
     """Axes from data ranges to pixels, and the SVG elements drawn so far."""
 
-    def __init__(self, title, x_label, y_label, xs, ys):
+    def __init__(self, title, x_label, y_label, xs, ys, x_ticks=True):
         self.parts = []
         self.x0, self.x1 = min(xs), max(xs)
         self.y0, self.y1 = min(ys), max(ys)
@@ -38,8 +38,8 @@ class Chart:
         self.line([(self.x0, self.y0), (self.x1, self.y0)], INK, 1)
         self.line([(self.x0, self.y0), (self.x0, self.y1)], INK, 1)
         for value in (self.y0 + pad_y, self.y1 - pad_y):
-            self.text(LEFT - 6, self.y(value) + 4, f"{value:.2g}", anchor="end")
-        for value in (self.x0 + pad_x, self.x1 - pad_x):
+            self.text(LEFT - 6, self.y(value) + 4, f"{value:.3g}", anchor="end")
+        for value in (self.x0 + pad_x, self.x1 - pad_x) if x_ticks else ():
             self.text(self.x(value), HEIGHT - BOTTOM + 16, f"{value:.3g}", anchor="middle")
 
     def x(self, value):
@@ -113,7 +113,7 @@ def lora():
     chart.point(*paths["f"][-1], "full, best rate", RED)
     chart.point(*paths["g"][-1], "full, gentle rate", GREEN, below=True)
     for label, x, y in rows:
-        chart.point(x, y, label, BLUE)
+        chart.point(x, y, label, BLUE, below=True)
     chart.save("microlora", "Loss on English against loss on Korean: full fine-tuning and adapters")
 
 
@@ -156,7 +156,7 @@ def ppo():
     for run, color, label in zip(runs, (BLUE, RED), ("with the penalty", "without")):
         chart.line([(x, gold) for x, gold, _ in run], color)
         x, gold, proxy = run[-1]
-        chart.point(x, gold, f"{label}: proxy {proxy:.1f}", color, below=label == "without")
+        chart.point(x, gold, f"{label}: proxy {proxy:.1f}", color, below=True)
     chart.save("microppo", "Gold score over the rounds of PPO, with and without the KL penalty")
 
 
@@ -171,6 +171,7 @@ def moe():
         "facts known",
         [1, len(rows) + 1],
         [0, facts],
+        x_ticks=False,
     )
     width = (chart.x(2) - chart.x(1)) * 0.6
     for i, (label, _, loss, known) in enumerate(rows):
