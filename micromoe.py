@@ -852,7 +852,7 @@ def show_work(balanced: Result, free: Result) -> None:
         print("the fair share\n  expert   with the balance loss               without")
         for i in range(EXPERTS):
             print(f"  {i + 1:6}   ", end="")
-            for r in (balanced, free):
+            for r in (balanced, free):  # strips darkest at 2 fair shares, bars full at 3
                 course = [s.shares[layer][i] for s in r.surveys]
                 strip = shade([share * EXPERTS / 2 for share in course])
                 print(f"{strip} {course[-1]:5.1%} {bar(course[-1] * EXPERTS / 3, 13):13}  ", end="")
@@ -903,7 +903,7 @@ def information(choices: Sequence[tuple[int, str, str, int]], part: int) -> floa
 def experiment(seed: int, names: str | None) -> int:
     check_settings()
     rng = random.Random(seed)
-    known_names = read_names(names, 50)
+    known_names = read_names(names, 50)  # of up to 50 letters, to be written in code
     _, *letters = alphabet_of(known_names)
     check_questions(letters)
     task = new_task(letters, rng)

@@ -957,7 +957,10 @@ def lessons_from(rollouts: list[Rollout], critic: Net, kl_coef: float) -> list[L
     raw = [gae(rs, vs, GAMMA, LAMBDA) for rs, vs in zip(rewards, values)]
     targets = [[a + v for a, v in zip(*rows)] for rows in zip(raw, values)]
     advantages = normalize(raw)  # a step's size should not depend on the reward's scale
-    return [Lesson(*parts) for parts in zip(rollouts, values, advantages, targets)]
+    return [
+        Lesson(rollout=r, values=v, advantages=a, targets=t)
+        for r, v, a, t in zip(rollouts, values, advantages, targets)
+    ]
 
 
 class Update(NamedTuple):
@@ -1254,7 +1257,14 @@ def experiment(seed: int, names: str | None) -> int:
     proxy, critic, foreseen = prepare_critic(reference, net, learnt, alphabet, rng)
 
     # PPO, with the penalty and, as the control, without, from the same start and seed.
-    world = World(seed, alphabet, learnt, reference, proxy, critic)
+    world = World(
+        seed=seed,
+        alphabet=alphabet,
+        names=learnt,
+        reference=reference,
+        proxy=proxy,
+        critic=critic,
+    )
     reined_policy, reined_rounds = ppo(world, KL_COEF)
     free_policy, free_rounds = ppo(world, 0.0)
     show_rounds("with the KL", reined_rounds)
