@@ -603,7 +603,7 @@ def merge(base: Model, adapter: Model) -> Model:
 # 7. EXPERIMENT ====================================================================================
 #
 # The target: given names of Korea, romanized. Other letter pairs (eo, ae, hy), two syllables each,
-# other endings: a shift that is seen at once. (All lists of names stand in the appendix.)
+# other endings: a shift that is seen at once. (The lists stand at the end of the file.)
 
 
 class Names(NamedTuple):

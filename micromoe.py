@@ -824,7 +824,7 @@ def least_used(result: Result) -> float:
 
 
 def show_results(results: Sequence[Result], facts: int) -> None:
-    print(f"\n{'':20}params active   work   loss  known of {facts}  least..most used dead")
+    print(f"\n{'':20}params active   work   loss  known  least..most used dead")
     for r in results:
         end = r.surveys[-1]
         print(f"  {r.row.label:17}{r.parameters:7}{r.active:7}{r.work:7}", end="")
@@ -832,11 +832,12 @@ def show_results(results: Sequence[Result], facts: int) -> None:
         if end.shares:
             used = [share for shares in end.shares for share in shares]
             dead = sum(share < 0.1 / EXPERTS for share in used)
-            print(f"{min(used):14.1%} .. {max(used):5.1%}{dead:5}", end="")
+            print(f"{min(used):9.1%} .. {max(used):5.1%}{dead:5}", end="")
         print()
     print(f"""  active  parameters that a token uses
   work    multiply-adds of the MLP for a token, router included
   loss    over all facts, in nats
+  known   of the {facts} facts, those whose likeliest answer is right
   used    shares of the choices; a fair share is {1 / EXPERTS:.2%}, dead is below its tenth""")
 
 

@@ -164,7 +164,7 @@ def moe():
     """Facts known by each of the four models."""
     text = printed("micromoe")
     rows = re.findall(r"^  (\w+, [\w ]+?) +\d+ +\d+ +(\d+) +([\d.]+) +(\d+)", text, re.M)
-    facts = int(re.search(r"known of (\d+)", text)[1])
+    facts = int(re.search(r"(\d+) facts to know", text)[1])
     chart = Chart(
         f"MoE: facts known, of {facts}",
         "the mixtures and the first dense model do equal work, the last one seven times as much",
