@@ -60,7 +60,7 @@ TASTE = 12.0  # how sure the annotator is: log-odds of preferring the better nam
 STEPS = 400  # updates of DPO, and of the control: every comparison twice
 BETAS = [1.0, 0.3, 0.1, 0.01]  # strength of the pull to the reference, strong to weak
 BETA = 0.3  # the one that is shown in detail, in the middle
-DPO_LR = 0.008  # like the next line, from a grid on other seeds (docs/implementation.md)
+DPO_LR = 0.008  # like the next line, tried on other seeds (docs/implementation.md)
 CHOSEN_LRS = [0.003, 0.006, 0.012]  # of the control; the best of them counts
 
 SAMPLES = 250  # fresh names from each model when it is judged
