@@ -282,28 +282,12 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
     return "".join(alphabet[token] for token in tokens)
 
 
-# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
-# the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
-# floats or of Values; "0.wq" is the matrix wq of layer 0, and project() below is W x for a name.
+# A model is a dict of named matrices, lists of rows, of floats or of Values.
 
 
 def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
     """Random floats, drawn from N(0, INIT_STD^2)."""
     return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
-
-def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats."""
-    d = N_EMBD
-    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
-    for layer in range(N_LAYER):
-        for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
-        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
-        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
-    model["lm_head"] = new_matrix(vocabulary, d, rng)
-    return model
 
 
 def unfreeze(model: Model) -> Model:
@@ -359,6 +343,27 @@ def rmsnorm(x: Vector) -> list[Any]:
     # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
     node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
     return [v * node for v in x]
+
+
+# --- the GPT (shared) -----------------------------------------------------------------------------
+
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. "0.wq" is the matrix wq of layer 0, and project() below is
+# W x for a name.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats."""
+    d = N_EMBD
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
+    return model
 
 
 def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
@@ -1050,14 +1055,6 @@ def at_least(least: float, **settings: float) -> None:
             fail(f"{name} = {value!r}: give a {wanted}number from {least} on")
 
 
-def check_model_settings() -> None:
-    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
-    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
-    at_least(0.0, INIT_STD=INIT_STD)
-    if N_EMBD % N_HEAD:
-        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
-
-
 def read_lines(path: str) -> list[str]:
     """The lines of a UTF-8 text file; exit status 2 if it is not one."""
     try:
@@ -1102,6 +1099,16 @@ def split(items: Sequence[Any], rng: random.Random, held_out: int) -> tuple[list
     shuffled = rng.sample(items, len(items))
     held_out = max(1, min(held_out, len(items) // 3))
     return shuffled[held_out:], shuffled[:held_out]
+
+
+# --- the model's settings (shared) ----------------------------------------------------------------
+
+def check_model_settings() -> None:
+    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
+    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
+    at_least(0.0, INIT_STD=INIT_STD)
+    if N_EMBD % N_HEAD:
+        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
 
 
 # --- progress (shared) ----------------------------------------------------------------------------

@@ -304,28 +304,12 @@ def decode(tokens: Sequence[int], alphabet: list[str]) -> str:
     return "".join(alphabet[token] for token in tokens)
 
 
-# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
-# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
-# the embeddings and none before lm_head. A model is a dict of named matrices, lists of rows, of
-# floats or of Values; "0.wq" is the matrix wq of layer 0, and project() below is W x for a name.
+# A model is a dict of named matrices, lists of rows, of floats or of Values.
 
 
 def new_matrix(rows: int, columns: int, rng: random.Random) -> list[list[float]]:
     """Random floats, drawn from N(0, INIT_STD^2)."""
     return [[rng.gauss(0.0, INIT_STD) for _ in range(columns)] for _ in range(rows)]
-
-
-def init_model(vocabulary: int, rng: random.Random) -> Model:
-    """A new model, in floats."""
-    d = N_EMBD
-    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
-    for layer in range(N_LAYER):
-        for name in ("wq", "wk", "wv", "wo"):
-            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
-        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
-        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
-    model["lm_head"] = new_matrix(vocabulary, d, rng)
-    return model
 
 
 def unfreeze(model: Model) -> Model:
@@ -381,6 +365,27 @@ def rmsnorm(x: Vector) -> list[Any]:
     # the chain rule for scale, once: d(scale)/d(x_i) = -scale^3 x_i / n
     node = Value(scale, x, [-(scale**3) * v / len(x) for v in data])
     return [v * node for v in x]
+
+
+# --- the GPT (shared) -----------------------------------------------------------------------------
+
+# A GPT-2 in miniature: token and position embeddings, then blocks of attention and MLP, each added
+# onto a residual stream. RMSNorm replaces LayerNorm, ReLU replaces GELU; no biases, a norm after
+# the embeddings and none before lm_head. "0.wq" is the matrix wq of layer 0, and project() below is
+# W x for a name.
+
+
+def init_model(vocabulary: int, rng: random.Random) -> Model:
+    """A new model, in floats."""
+    d = N_EMBD
+    model = {"wte": new_matrix(vocabulary, d, rng), "wpe": new_matrix(BLOCK_SIZE, d, rng)}
+    for layer in range(N_LAYER):
+        for name in ("wq", "wk", "wv", "wo"):
+            model[f"{layer}.{name}"] = new_matrix(d, d, rng)
+        model[f"{layer}.w1"] = new_matrix(4 * d, d, rng)
+        model[f"{layer}.w2"] = new_matrix(d, 4 * d, rng)
+    model["lm_head"] = new_matrix(vocabulary, d, rng)
+    return model
 
 
 def mlp(model: Model, layer: int, x: Vector) -> list[Any]:
@@ -1064,19 +1069,6 @@ class Verdict(NamedTuple):
     names: list[str]
 
 
-def mean(xs: Sequence[float]) -> float:
-    return sum(xs) / len(xs)
-
-
-def variance(xs: Sequence[float]) -> float:
-    return mean([(x - mean(xs)) ** 2 for x in xs])
-
-
-def standard_error(xs: Sequence[float]) -> float:
-    """Of the mean of xs."""
-    return math.sqrt(variance(xs) / (len(xs) - 1))
-
-
 def explained_variance(values: Sequence[float], targets: Sequence[float]) -> float:
     """1 - Var(target - value) / Var(target): 1 for a perfect critic, 0 for a constant."""
     return 1.0 - variance([t - v for t, v in zip(targets, values)]) / (variance(targets) or 1.0)
@@ -1236,11 +1228,6 @@ def best_stretch(rounds: list[Round]) -> tuple[float, float]:
     return mean(best), standard_error(best)
 
 
-def lead(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """By how many standard errors the mean of a exceeds that of b, as if all were independent."""
-    return (a[0] - b[0]) / (math.hypot(a[1], b[1]) or 1e-9)
-
-
 def experiment(seed: int, names: str | None) -> int:
     check_settings()
     rng = random.Random(seed)
@@ -1326,6 +1313,27 @@ def check_letters(alphabet: list[str]) -> None:
         fail("flow() needs vowels it knows, a e i o u y or accented ones, and other letters too")
 
 
+# --- averages (shared) ----------------------------------------------------------------------------
+
+def mean(xs: Sequence[float]) -> float:
+    return sum(xs) / len(xs)
+
+
+def variance(xs: Sequence[float]) -> float:
+    middle = mean(xs)
+    return mean([(x - middle) ** 2 for x in xs])
+
+
+def standard_error(xs: Sequence[float]) -> float:
+    """Of the mean of xs."""
+    return math.sqrt(variance(xs) / (len(xs) - 1))
+
+
+def lead(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """By how many standard errors the mean of a exceeds that of b, as if all were independent."""
+    return (a[0] - b[0]) / (math.hypot(a[1], b[1]) or 1e-9)
+
+
 # --- the names (shared) ---------------------------------------------------------------------------
 
 NAMES = """
@@ -1389,14 +1397,6 @@ def at_least(least: float, **settings: float) -> None:
             fail(f"{name} = {value!r}: give a {wanted}number from {least} on")
 
 
-def check_model_settings() -> None:
-    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
-    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
-    at_least(0.0, INIT_STD=INIT_STD)
-    if N_EMBD % N_HEAD:
-        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
-
-
 def read_lines(path: str) -> list[str]:
     """The lines of a UTF-8 text file; exit status 2 if it is not one."""
     try:
@@ -1441,6 +1441,16 @@ def split(items: Sequence[Any], rng: random.Random, held_out: int) -> tuple[list
     shuffled = rng.sample(items, len(items))
     held_out = max(1, min(held_out, len(items) // 3))
     return shuffled[held_out:], shuffled[:held_out]
+
+
+# --- the model's settings (shared) ----------------------------------------------------------------
+
+def check_model_settings() -> None:
+    at_least(1, N_EMBD=N_EMBD, N_HEAD=N_HEAD, N_LAYER=N_LAYER)
+    at_least(2, BLOCK_SIZE=BLOCK_SIZE)
+    at_least(0.0, INIT_STD=INIT_STD)
+    if N_EMBD % N_HEAD:
+        fail(f"N_EMBD = {N_EMBD} is no multiple of N_HEAD = {N_HEAD}; every head gets a share")
 
 
 # --- progress (shared) ----------------------------------------------------------------------------

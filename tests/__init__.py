@@ -1,1 +1,6 @@
-"""The tests: `python -m unittest` from the project's root runs them all."""
+"""The tests; further scripts are imported by their names, like those at the top level."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs" / "further"))

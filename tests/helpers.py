@@ -16,6 +16,9 @@ FAST = {
     "CRITIC_ROLLOUTS": 24, "CRITIC_HELD_OUT": 8, "CRITIC_STEPS": 5, "ROUNDS": 2, "ROLLOUTS": 6,
     "MINIBATCH": 3, "CODES": 2, "LETTERS": 2, "EXPERTS": 4, "EXPERT_WIDTH": 3,
 }  # fmt: skip
+# Further scripts' own, by script.
+FAST_OF: dict[str, dict[str, object]] = {
+}  # fmt: skip
 
 
 def slope(f, x, h=1e-5):
@@ -26,7 +29,8 @@ def slope(f, x, h=1e-5):
 def edited(script, folder, fast=True, **settings):
     """A copy of a script with some of its settings' lines edited."""
     text = script.read_text("utf-8")
-    for setting, value in {**(FAST if fast else {}), **settings}.items():
+    short = {**FAST, **FAST_OF.get(script.stem, {})} if fast else {}
+    for setting, value in {**short, **settings}.items():
         text, count = re.subn(rf"^{setting} = .*$", f"{setting} = {value}", text, flags=re.M)
         assert count == 1 or (setting in FAST and setting not in settings), setting
     path = Path(folder) / script.name

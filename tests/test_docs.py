@@ -16,6 +16,10 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def chapter(name):
+    """A script's chapter; a further one has a page of its own beside it."""
+    page = ROOT / "docs" / "further" / f"{name}.md"
+    if page.exists():
+        return page.read_text("utf-8").replace("\n## ", "\n### ")
     return IMPLEMENTATION.split(f"\n## {name}.py\n")[1].split("\n## ")[0]
 
 
@@ -120,7 +124,7 @@ class Interface(unittest.TestCase):
 class FrontDoor(unittest.TestCase):
     def test_line_counts(self):
         for path in blocks.scripts():
-            row = next(line for line in README.splitlines() if f"[{path.name}]" in line)
+            row = next(line for line in README.splitlines() if f"| [{path.name}]" in line)
             text = path.read_text("utf-8")
             algorithm = text.split("\n# 6. ")[1].split("\n# 7. ")[0]
             lines = len(algorithm.splitlines())

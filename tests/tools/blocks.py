@@ -146,8 +146,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 '''
-BEFORE = ("AUTOGRAD", "MODEL", "projection", "TRAINING", "names, learnt and written")
-AFTER = ("the names", "reading files", "progress", "claims", "the command line")
+BEFORE = (
+    "AUTOGRAD",
+    "MODEL",
+    "the GPT",
+    "projection",
+    "TRAINING",
+    "names, learnt and written",
+)
+AFTER = (
+    "averages",
+    "the names",
+    "reading files",
+    "the model's settings",
+    "progress",
+    "claims",
+    "the command line",
+)
 
 
 def template(name: str) -> str:

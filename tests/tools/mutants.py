@@ -109,11 +109,13 @@ def check(mutant: tuple[str, str, str]) -> tuple[str, str]:
         shutil.copytree(
             ROOT / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__")
         )
-        for name in SCRIPTS:
-            text = (ROOT / f"{name}.py").read_text("utf-8")
-            if name in names:
+        for path in scripts():
+            text = path.read_text("utf-8")
+            if path.stem in names:
                 text = text.replace(old, new, 1)
-            (copy / f"{name}.py").write_text(text, "utf-8")
+            target = copy / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, "utf-8")
         modules = ["tests.test_golden", *(f"tests.test_{n}" for n in names), "tests.test_engine"]
         verdict = "survived"
         for module in modules:  # the quick ones first
