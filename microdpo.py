@@ -533,12 +533,10 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
 
 # 6. THE ALGORITHM: DIRECT PREFERENCE OPTIMIZATION =================================================
 
-# --- the preference task (shared) -----------------------------------------------------------------
+# --- the gold score (shared) ----------------------------------------------------------------------
 
-# The model completes a name from its first letters. An annotator compares two completions. Its
-# taste is the gold score: names that flow, vowels and consonants in turn and few hard letters, and
-# that do not repeat themselves. The algorithms see the comparisons only; the gold score drives the
-# annotator and, at the end, grades the trained models, the policies.
+# The model completes a name from its first letters. How good a name is, the gold score says: names
+# that flow, vowels and consonants in turn and few hard letters, and that do not repeat themselves.
 
 VOWELS, HARD = "aeiouyáàâäãåéèêëíìîïóòôöõøúùûü", "bcdgkpqtx"
 
@@ -562,14 +560,21 @@ def gold(name: str) -> float:
     return flow(name) - repeats(name)
 
 
-def first_wins(first: str, second: str) -> float:
-    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry."""
-    return softmax([TASTE * gold(first), TASTE * gold(second)])[0]
-
-
 def draw_prompt(names: list[str], rng: random.Random) -> str:
     """The first letter of some name, or the first two."""
     return rng.choice(names)[: rng.choice((1, 2))]
+
+
+# --- the annotator (shared) -----------------------------------------------------------------------
+
+# An annotator compares two completions of a prompt; its taste is the gold score. The algorithm sees
+# the comparisons only. The gold score drives the annotator and, at the end, grades the trained
+# models, the policies.
+
+
+def first_wins(first: str, second: str) -> float:
+    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry."""
+    return softmax([TASTE * gold(first), TASTE * gold(second)])[0]
 
 
 def compare(
