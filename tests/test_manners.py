@@ -209,6 +209,9 @@ REFUSED = [
     (["micromoe"], {"EXPERTS": 1}, "EXPERTS = 1"),
     (["micromoe"], {"CODES": 1001}, "CODES = 1001"),
     (["micromoe"], {"LETTERS": 30}, "LETTERS = 30"),
+    (["microreinforce"], {"GROUP": 1}, "GROUP = 1"),
+    (["microreinforce"], {"UPDATES": 0}, "UPDATES = 0"),
+    (["microreinforce"], {"SHIFT": "float('nan')"}, "SHIFT = nan"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -216,6 +219,7 @@ ACCEPTED = [
     ("microdpo", {"BETAS": "[0.3, *(0.01 * i for i in range(1, 9))]", "TASTE": 1000.0}),
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
+    ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
 ]
 
