@@ -4,8 +4,8 @@
     python tests/tools/mutations.py shared               the shared blocks of sections 3 to 7
 
 A mutant changes one operator, comparison, constant, sign, order of two arguments, or branch, or
-drops a term or a statement, in what is a script's own of sections 3 to 7. The tests that matter for that script run
-in a copy of the project, and stop at the first that fails. Equivalent mutants are marked in
+drops a term or a statement, in what is a script's own of sections 3 to 7. The tests that matter
+for that script run in a copy of the project, and stop at the first that fails. Equivalent mutants are marked in
 EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(), functions
 called show_*, and texts; the runs that CI compares to the byte are their test.
 
@@ -57,6 +57,12 @@ SWAPS = {
 SHOWN = re.compile(r"^(show_\w+|print|note|progress)$")
 
 
+def is_shown(node: ast.AST) -> bool:
+    """A call of what only shows."""
+    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return named and bool(SHOWN.match(node.func.id))  # type: ignore[attr-defined]
+
+
 class Finder(ast.NodeVisitor):
     """Collects the mutants of a syntax tree whose lines are wanted."""
 
@@ -100,10 +106,7 @@ class Finder(ast.NodeVisitor):
         """Down the tree, but not into annotations, nor into what only shows."""
         if isinstance(node, ast.FunctionDef) and SHOWN.match(node.name):
             return
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if SHOWN.match(node.func.id):
-                return
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr) or is_shown(node):
             return
         getattr(self, f"visit_{type(node).__name__}", lambda node: None)(node)
         for field, value in ast.iter_fields(node):
@@ -161,9 +164,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):
-            call = node.value
-            named = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-            if not (named and SHOWN.match(call.func.id)):  # type: ignore[attr-defined]
+            if not is_shown(node.value):
                 self.add(*self.span(node), "pass", "statement dropped")
 
 
