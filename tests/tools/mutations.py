@@ -5,8 +5,8 @@
 
 A mutant changes one operator, comparison, constant, sign, order of two arguments, or branch, or
 drops a term or a statement, in what is a script's own of sections 3 to 7. The tests that matter
-for that script run in a copy of the project, and stop at the first that fails. Equivalent mutants are marked in
-EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(), functions
+for that script run in a copy of the project, and stop at the first that fails. Equivalent mutants
+are marked in EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(), functions
 called show_*, and texts; the runs that CI compares to the byte are their test.
 
 Writes docs/results/mutations/SCRIPT.md; exit status 1 if more than 3 % survive. (Looked at before
@@ -163,9 +163,8 @@ class Finder(ast.NodeVisitor):
         self.add(*self.span(node), "pass", "statement dropped")
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):
-            if not is_shown(node.value):
-                self.add(*self.span(node), "pass", "statement dropped")
+        if not isinstance(node.value, ast.Constant) and not is_shown(node.value):
+            self.add(*self.span(node), "pass", "statement dropped")
 
 
 def wanted_lines(text: str, shared: bool) -> set[int]:
