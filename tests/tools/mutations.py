@@ -6,8 +6,8 @@
 A mutant changes one operator, comparison, constant, sign, order of two arguments, or branch, or
 drops a term or a statement, in what is a script's own of sections 3 to 7. The tests that matter
 for that script run in a copy of the project, and stop at the first that fails. Equivalent mutants
-are marked in EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(), functions
-called show_*, and texts; the runs that CI compares to the byte are their test.
+are marked in EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(),
+functions called show_*, and texts; the runs that CI compares to the byte are their test.
 
 Writes docs/results/mutations/SCRIPT.md; exit status 1 if more than 3 % survive. (Looked at before
 writing this: mutmut wants a package and rewrites functions as it likes, cosmic-ray drops no
