@@ -8,7 +8,7 @@ import unittest
 import microppo
 from microppo import Value
 from tests.helpers import ROOT
-from tests.tools import blocks, mutants
+from tests.tools import blocks, links, mutants
 
 IMPLEMENTATION = (ROOT / "docs" / "implementation.md").read_text("utf-8")
 INTERFACE = (ROOT / "docs" / "autograd-interface.md").read_text("utf-8")
@@ -150,6 +150,9 @@ class FrontDoor(unittest.TestCase):
         for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_links_to_functions_have_the_present_lines(self):
+        self.assertEqual(links.outdated(), [])
 
     def test_every_mutation_is_of_the_present_text(self):
         for script, old, _ in mutants.MUTANTS:
