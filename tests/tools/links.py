@@ -1,6 +1,7 @@
-"""Links from the documentation to functions: [`name()`](../script.py#L123).
+"""Line numbers in the documentation: links to functions, [`name()`](../script.py#L123), and the
+front page's counts, in rows like "| [script.py](...) | ... | 70 of 1,142 |".
 
-    python tests/tools/links.py         bring the line numbers up to date
+    python tests/tools/links.py         bring them up to date
     python tests/tools/links.py check   exit status 1 if one is out of date (a test does this)
 """
 
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.tools.blocks import ROOT
+from tests.tools.blocks import ROOT, scripts
 
 LINK = re.compile(r"\[`(\w+)(\(\))?`\]\((\S+?\.py)(?:#L\d+)?\)")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,6 +25,13 @@ def line_of(script: Path, name: str) -> int:
     raise SystemExit(f"{script.name} has no {name}")
 
 
+def counts(script: Path) -> str:
+    """Lines of section 6, of all lines."""
+    text = script.read_text("utf-8")
+    algorithm = text.split("\n# 6. ")[1].split("\n# 7. ")[0]
+    return f"{len(algorithm.splitlines()):,} of {len(text.splitlines()):,}"
+
+
 def renewed(page: Path) -> str:
     """The page's text with the present line numbers."""
 
@@ -32,7 +40,11 @@ def renewed(page: Path) -> str:
         line = line_of(page.parent / target, name)
         return f"[`{name}{call or ''}`]({target}#L{line})"
 
-    return LINK.sub(link, page.read_text("utf-8"))
+    text = LINK.sub(link, page.read_text("utf-8"))
+    for path in scripts():
+        row = rf"(?m)^(\| \[{re.escape(path.name)}\].*\| )[\d,]+ of [\d,]+( \|)"
+        text = re.sub(row, rf"\g<1>{counts(path)}\g<2>", text)
+    return text
 
 
 def outdated() -> list[Path]:
