@@ -121,7 +121,24 @@ class Interface(unittest.TestCase):
             self.assertIn(f"`{name}(", INTERFACE)
 
 
+KOREAN = (ROOT / "docs" / "README.ko.md").read_text("utf-8")
+
+
 class FrontDoor(unittest.TestCase):
+    def test_the_korean_page_has_the_same_commands_output_and_numbers(self):
+        for fence in ("sh", "text"):
+            blocks_of = [re.findall(rf"```{fence}\n(.*?)```", page, re.S) for page in (README, KOREAN)]
+            self.assertEqual(*blocks_of)
+        for path in (p for p in blocks.scripts() if p.parent == ROOT):
+            numbers = [
+                re.findall(r"\d[\d,]*", re.sub(r"\]\([^)]*\)", "", line))
+                for page in (README, KOREAN)
+                for line in page.splitlines()
+                if line.startswith(f"| [{path.name}]")
+            ]
+            self.assertEqual(len(numbers), 2)
+            self.assertEqual(sorted(numbers[0]), sorted(numbers[1]), path.name)
+
     def test_every_script_has_a_row_with_its_line_counts(self):
         for path in blocks.scripts():
             row = next(line for line in README.splitlines() if f"| [{path.name}]" in line)
