@@ -12,13 +12,15 @@ other rows ask what makes the soft targets good. Softness (label smoothing; the 
 probabilities, dealt to the wrong letters)? A second model's opinion (a teacher that saw only the
 same 30 names)? The teacher's names rather than its doubts (Kim and Rush 2016, arXiv:1606.07947)?
 
-What to look for: the student with hard labels turns for the worse while the one with soft targets
-does not. Ten names with a teacher beat thirty without. The same softness at the wrong letters is
-worse than none: what helps is what the teacher knows of the letters that did not come.
+What to look for: with hard labels the student turns for the worse, with soft targets it does not.
+Ten names with a teacher beat thirty without. The same softness at the wrong letters is worse than
+none: what helps is what the teacher knows of the letters that did not come. That knowledge is of
+the names it has read, not of its size: the last row, a student with hard labels on all of them,
+does almost as well as the teacher. Whether width can be saved, a toy this small cannot show.
 
 Use it when a model that is good but too costly exists, and its probabilities can be had. When only
-its texts can be had, train on those (the row of written names: cheaper, and weaker). When labels
-are plenty and the student has time to learn them all, little is left to gain.
+its texts can be had, train on those: cheaper, and weaker for equally many steps. When labels are
+plenty and the student has the time to learn from them all, little is left to gain.
 
 Read from top to bottom. If you know another script: sections 3 to 5 are the same text; go from
 section 2 to section 6. The appendix holds names and manners, and needs no reading.
@@ -702,11 +704,11 @@ class Row(NamedTuple):
     lessons: Sequence[Lesson]
     lr: float
     steps: int
-    watch: bool  # examine it on the way, and keep it as it was at its best
+    watch: bool  # examine it on the way, and keep it as it was when best: the oracle
 
 
 class Exam(NamedTuple):
-    """Means over the letters of the held-out names, after some steps."""
+    """Means over the letters of the held-out names, after some steps of training."""
 
     step: int
     loss: float  # -log p(the letter that came), in nats
@@ -868,7 +870,7 @@ def experiment(seed: int, names: str | None) -> int:
     teacher, letters, rng = examine(task.teacher, task, 0), len(task.alphabet), random.Random(seed)
     print(f"the teacher, {len(weights_of(task.teacher)):,} parameters: loss {teacher.loss:.3f}")
 
-    # One start for all students, and a second teacher, which sees no more names than they do.
+    # One start for all students, and a second teacher, which sees no names but theirs.
     start, wide = student_model(letters, rng), init_model(letters, rng)
     print(f"the students, {len(weights_of(start)):,} parameters, get {FEW} of its names")
     hard = [hard_lesson(tokens, letters) for tokens in task.taught[:FEW]]

@@ -9,8 +9,19 @@ F.kl_div(log_softmax(z / T), softmax(v / T)) * T^2, for the student's logits z a
 
 import json
 import random
+from pathlib import Path
 
-from generate import HERE, numbers, tensor
+HERE = Path(__file__).resolve().parent
+
+
+def numbers(rng, count, scale=1.0):
+    return [rng.gauss(0.0, scale) for _ in range(count)]
+
+
+def tensor(x, grad=False):
+    import torch
+
+    return torch.tensor(x, dtype=torch.float64, requires_grad=grad)
 
 
 def distill():
