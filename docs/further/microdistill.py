@@ -810,7 +810,7 @@ def show_doubts(task: Task, soft: Lesson, wrong: Lesson) -> int:
     columns = [hard, plain, soft.targets[at], wrong.targets[at]]
     titles = ["hard label", "teacher", f"at T = {TEMPERATURE:g}", "permuted"]
     print(f"\nwhat comes after {decode(soft.tokens[: at + 1], task.alphabet)!r}", end="")
-    print(f" in {decode(soft.tokens, task.alphabet)!r}? The ten letters likeliest to the teacher")
+    print(f" in {decode(soft.tokens, task.alphabet)!r}? The teacher's ten likeliest letters")
     print(f"  {'':6}" + "".join(f"{title:18}" for title in titles).rstrip())
     for i in sorted(range(len(plain)), key=lambda i: -plain[i])[:10]:
         cells = "".join(f"{q[i]:.2f} {bar(3 * q[i], 12):13}" for q in columns)
@@ -828,7 +828,7 @@ def show_temperature(v: Sequence[float], z: Sequence[float]) -> None:
         distill_loss(logits, q, t).backward()
         size = sum(abs(x.grad) for x in logits)
         print(f"  {t} {entropy(q):14.2f} {size / t**2:16.4f} {size:11.4f}")
-    print("  The gradient is the sum of |d KL / d z_j| over the letters. T^2 keeps its size.")
+    print("  The gradient: sum of |d KL / d z_j| over the letters. T^2 keeps its size.")
 
 
 def show_courses(hard: Result, soft: Result) -> None:
@@ -854,9 +854,10 @@ def show_results(results: Sequence[Result], task: Task, teacher: Exam, oracle: f
   end      loss on held-out names in nats, and that minus the yardstick
   best     the same at the best step on the way, for those that were watched;
            the yardstick is the best step of the student with hard labels
-  permuted: the teacher's numbers, but dealt to the wrong letters. 2nd teacher:
-  of one that saw the students' names only. Teacher's names: written by it, each
-  used once, with hard labels. The last row has all that the teacher learnt from.""")
+  permuted         the teacher's numbers, dealt to the wrong letters
+  2nd teacher      one that has seen the students' names only
+  teacher's names  written by the teacher, each used once, with hard labels
+  all names        those that the teacher has learnt from, with hard labels""")
 
 
 def show_writing(models: dict[str, Model], task: Task) -> None:

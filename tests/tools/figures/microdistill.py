@@ -49,7 +49,9 @@ def draw() -> Figure:
     axis.axvline(0.0, color=style.INK, linewidth=1)
     axis.set_xlim(-0.4, 0.4)
     axis.set_xticks([-0.4, -0.2, 0.0, 0.2, 0.4])
-    axis.set_xlabel("held-out loss (lower is better), minus that of\nhard labels on 30 names at their best step")
+    axis.set_xlabel(
+        "held-out loss (lower is better), minus that of\nhard labels on 30 names at their best step"
+    )
     figure.suptitle(
         "What helps is what the teacher knows, not softness",
         fontweight="bold", fontsize=13, color=style.INK,
