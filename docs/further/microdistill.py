@@ -16,7 +16,7 @@ What to look for: with hard labels the student turns for the worse, with soft ta
 Ten names with a teacher beat thirty without. The same softness at the wrong letters is worse than
 none: what helps is what the teacher knows of the letters that did not come. That knowledge is of
 the names it has read, not of its size: the last row, a student with hard labels on all of them,
-does almost as well as the teacher. Whether width can be saved, a toy this small cannot show.
+does about as well as the teacher. Whether width can be saved, a toy this small cannot show.
 
 Use it when a model that is good but too costly exists, and its probabilities can be had. When only
 its texts can be had, train on those: cheaper, and weaker for equally many steps. When labels are
