@@ -224,6 +224,10 @@ REFUSED = [
     (["microreinforce"], {"GROUP": 1}, "GROUP = 1"),
     (["microreinforce"], {"UPDATES": 0}, "UPDATES = 0"),
     (["microreinforce"], {"SHIFT": "float('nan')"}, "SHIFT = nan"),
+    (["microdistill"], {"STUDENT_EMBD": 3}, "STUDENT_EMBD = 3 is no multiple of N_HEAD = 2"),
+    (["microdistill"], {"FEWER": 7}, "FEWER = 7 is more than FEW = 6"),
+    (["microdistill"], {"TEMPERATURE": 0.0}, "TEMPERATURE = 0.0"),
+    (["microdistill"], {"SMOOTHING": 1.5}, "a share from 0 to 1"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -233,6 +237,8 @@ ACCEPTED = [
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
+    ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
+    ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
 ]
 
 

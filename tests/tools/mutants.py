@@ -97,6 +97,25 @@ MUTANTS = [
     ("micromoe", "        goal = loss + total(balances) * (weight / len(balances))", "        pass"),
     ("microppo", "advantages = normalize(raw)", "advantages = raw"),
     ("microppo", "targets = [[a + v for a, v", "targets = [[a for a, v"),
+    # distillation
+    ("microdistill", "return t * t * kl\n", "return kl\n"),
+    ("microdistill", "[t * (p_j - q_j) for", "[(p_j - q_j) / t for"),
+    ("microdistill", "[t * (p_j - q_j) for", "[t * (q_j - p_j) for"),
+    ("microdistill", "math.log(q_i) - z / t + norm", "math.log(q_i) - z + norm"),
+    ("microdistill", "targets=[softmax(v, t) for v in", "targets=[softmax(v) for v in"),
+    ("microdistill", "(1 - share) * q_i + share / len(q)", "(1 - share) * q_i + share"),
+    ("microdistill", "others = q[:right] + q[right + 1 :]", "others = q[:]"),
+    ("microdistill", "others[:right] + [q[right]] + others[right:]", "[q[right]] + others"),
+    ("microdistill", "zip(lesson.targets, lesson.tokens[1:])", "zip(lesson.targets, lesson.tokens)"),
+    ("microdistill", "distill_loss(z, q, lesson.t) for", "distill_loss(z, q) for"),
+    ("microdistill", "return total(losses) / len(losses)\n\n\ndef study", "return total(losses)\n\n\ndef study"),
+    ("microdistill", "lesson_loss(student, deck.pop()) / BATCH", "lesson_loss(student, deck.pop())"),
+    ("microdistill", "deck[:] = deck or rng.sample", "deck[:] = rng.sample"),
+    ("microdistill", "[soft_lesson(same, tokens, TEMPERATURE)", "[soft_lesson(task.teacher, tokens, TEMPERATURE)"),
+    ("microdistill", "exams[-1].loss == min(exam.loss for exam in exams)", "exams[-1].loss == max(exam.loss for exam in exams)"),
+    ("microdistill", "kls.append(distill_loss(z, q))", "kls.append(cross_entropy(z, right))"),
+    ("microdistill", "d = STUDENT_EMBD\n", "d = N_EMBD\n"),
+    ("microdistill", "(results[label].best.loss for label in controls)", "(results[label].end.loss for label in controls)"),
 ]  # fmt: skip
 
 
