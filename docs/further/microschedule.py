@@ -530,7 +530,7 @@ def stable_decay(step: int, steps: int) -> float:
 
 
 def warmed(path: Path) -> Path:
-    """Rise along a line over the first WARMUP of the steps, then the path in those that are left."""
+    """Rise along a line in the first WARMUP of the steps, then take the path in the others."""
 
     def rise_first(step: int, steps: int) -> float:
         rise = round(WARMUP * steps)
@@ -610,7 +610,6 @@ class Task(NamedTuple):
     start: Model  # floats
     order: list[list[int]]  # the name of every step, in tokens
     held_out: list[list[int]]
-    letters: int  # in the alphabet
 
 
 class Result(NamedTuple):
@@ -629,7 +628,6 @@ def make_task(seed: int, names: str | None) -> Task:
         start=init_model(len(alphabet), rng),
         order=[encode(rng.choice(learnt), alphabet) for _ in range(STEPS)],
         held_out=[encode(name, alphabet) for name in held_out],
-        letters=len(alphabet) - 1,
     )
 
 
@@ -647,10 +645,11 @@ def look_steps(steps: int) -> set[int]:
 
 def compare(task: Task, peak: float, labels: Sequence[str]) -> dict[str, Result]:
     """The constant run at a peak, its averaged weights, and the labelled paths that branch off."""
+    trunk = new_run(task.start)  # the constant run
     leaves = {label: leaves_at(PATHS[label], STEPS) for label in labels}
-    branches: dict[int, Run] = {}
-    averaged, begin, looks = freeze(task.start), STEPS - round(AVERAGED * STEPS), []
-    trunk = new_run(task.start)
+    branches: dict[int, Run] = {}  # copies of it, by the step at which a path leaves it
+    averaged, begin = freeze(task.start), STEPS - max(1, round(AVERAGED * STEPS))
+    looks: list[float] = []
 
     def look(step: int) -> None:
         if step in leaves.values():
@@ -678,7 +677,8 @@ def gap(a: Result, b: Result) -> float:
 
 
 def parts(xs: Sequence[float], count: int) -> list[float]:
-    """Means of count stretches of equal length, one after the other."""
+    """Means of count stretches of equal length, one after the other; of fewer if xs is short."""
+    count = min(count, len(xs))
     cuts = [len(xs) * i // count for i in range(count + 1)]
     return [mean(xs[a:b]) for a, b in zip(cuts, cuts[1:])]
 
@@ -705,8 +705,8 @@ def first_update(task: Task, path: Path) -> float:
 def show_paths(results: dict[str, Result]) -> None:
     """Every path, and how far below the constant run's its loss lies on the way."""
     below = {
-        label: parts([c - x for c, x in zip(results["constant"].losses, r.losses)], 20)
-        for label, r in results.items()
+        label: parts([c - x for c, x in zip(results["constant"].losses, results[label].losses)], 20)
+        for label in PATHS
     }
     most = max(max(xs) for xs in below.values()) or 1.0
     print(f"\n{'':17}{'the path, to its peak of ' + str(HIGH):37}loss below the constant run's")
@@ -719,7 +719,8 @@ def show_paths(results: dict[str, Result]) -> None:
 
 def show_tenths(results: dict[str, Result]) -> None:
     tenths = {label: parts(results[label].losses, 10) for label in PATHS}
-    print(f"\n{'':8}constant   minus the constant run's, on the same names\n   steps    loss", end="")
+    print(f"\n{'':8}constant   minus the constant run's, on the same names")
+    print("   steps    loss", end="")
     print("".join(f"{label:>{max(8, len(label) + 2)}}" for label in list(PATHS)[1:]))
     for i, base in enumerate(tenths["constant"]):
         print(f"  {STEPS * (i + 1) // 10:6}{base:8.3f}", end="")
@@ -729,7 +730,8 @@ def show_tenths(results: dict[str, Result]) -> None:
 
 
 def show_losses(high: dict[str, Result], low: dict[str, Result]) -> None:
-    print(f"\nheld-out loss, nats per token\n{'':17}peak {HIGH}  - constant   peak {LOW}  - constant")
+    print("\nheld-out loss, nats per token")
+    print(f"{'':17}peak {HIGH}  - constant   peak {LOW}  - constant")
     for label, r in high.items():
         print(f"  {label:15}{mean(r.held_out):9.3f}{gap(r, high['constant']):12.3f}", end="")
         if label in low:
@@ -738,19 +740,20 @@ def show_losses(high: dict[str, Result], low: dict[str, Result]) -> None:
         print()
     looks = " ".join(f"{x:.2f}" for x in high["constant"].held_out)
     print(f"  constant at {HIGH} is the mean of these, in the last tenth of the run:\n    {looks}")
-    print("  averaged: the mean of its weights, which are those of its last steps, and more")
+    print(f"  averaged is one model: the mean of that run's weights over its last {AVERAGED:.0%}")
 
 
 def show_warmup(task: Task, high: dict[str, Result]) -> None:
     cold, warm = (first_update(task, PATHS[label]) for label in ("linear", "warmup, linear"))
     change = gap(high["warmup, linear"], high["linear"])
+    than = "lower" if change < 0.0 else "higher"
     print(f"""
-warmup: the first update moves the weights by {cold:.1%} of their size; with it by {warm:.1%}
-  Adam's first update is the rate times the gradient's sign, so every weight that
-  has a gradient moves by the whole rate. Here that does no harm: with warmup the
-  final loss is {abs(change):.3f} {"lower" if change < 0 else "higher"}, which is noise. Warmup is known to matter where such
-  a step cannot be undone: norms after the residual sum (post-norm), moments
-  without bias correction, large batches, large models.""")
+warmup: the first update moves the weights by {cold:.1%} of their size, with it by {warm:.1%}
+  Adam's first update is the rate times the gradient's sign: every weight that has
+  a gradient moves by the whole rate. This model survives that. With warmup the
+  final loss is {abs(change):.3f} {than}; over seeds the difference is nothing. Warmup
+  is known to matter where such a step cannot be undone: norms after the residual
+  sum (post-norm), moments without bias correction, large batches, large models.""")
 
 
 def forgiveness(high: dict[str, Result], low: dict[str, Result]) -> float:
@@ -773,16 +776,17 @@ def experiment(seed: int, names: str | None) -> int:
     show_losses(high, low)
     show_warmup(task, high)
     control, best_control = high["constant"], best("constant", high, low)
+    best_linear, best_averaged = best("linear", high, low), best("averaged", high, low)
     return check_claims(
         [
-            ("step - constant", gap(high["step"], control), "<=", -0.02),
-            ("linear - constant", gap(high["linear"], control), "<=", -0.02),
-            ("cosine - constant", gap(high["cosine"], control), "<=", -0.02),
-            ("WSD - constant", gap(high["WSD"], control), "<=", -0.01),
-            ("averaged - constant", gap(high["averaged"], control), "<=", -0.03),
-            ("best linear - best constant", gap(best("linear", high, low), best_control), "<=", 0.0),
-            ("best averaged - best constant", gap(best("averaged", high, low), best_control), "<=", 0.0),
-            ("high peak's cost, constant - linear", forgiveness(high, low), ">=", 0.02),
+            ("step decay minus constant", gap(high["step"], control), "<=", -0.02),
+            ("linear decay minus constant", gap(high["linear"], control), "<=", -0.02),
+            ("cosine decay minus constant", gap(high["cosine"], control), "<=", -0.02),
+            ("WSD minus constant", gap(high["WSD"], control), "<=", -0.01),
+            ("averaged minus constant", gap(high["averaged"], control), "<=", -0.03),
+            ("at best peaks, linear minus constant", gap(best_linear, best_control), "<=", 0.0),
+            ("at best peaks, averaged minus constant", gap(best_averaged, best_control), "<=", 0.0),
+            ("price of the high peak, constant minus linear", forgiveness(high, low), ">=", 0.02),
         ]
     )
 
@@ -796,7 +800,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check_settings() -> None:
     """An edit works, or ends here with one clear line."""
     check_model_settings()
-    at_least(20, STEPS=STEPS)
+    at_least(1e-6, INIT_STD=INIT_STD)
+    at_least(10, STEPS=STEPS)
     at_least(1, HELD_OUT_NAMES=HELD_OUT_NAMES, LOOKS=LOOKS)
     at_least(0.0, HIGH=HIGH, LOW=LOW, GAMMA=GAMMA, WARMUP=WARMUP)
     at_least(0.01, DECAY=DECAY, AVERAGED=AVERAGED)
@@ -804,6 +809,8 @@ def check_settings() -> None:
         at_least(0.0, drop=drop)
     if max(DECAY, WARMUP, AVERAGED) > 1.0:
         fail(f"DECAY = {DECAY}, WARMUP = {WARMUP}, AVERAGED = {AVERAGED}: shares are at most 1")
+    if LOW >= HIGH:
+        fail(f"LOW = {LOW} is not below HIGH = {HIGH}")
 
 
 # --- averages (shared) ----------------------------------------------------------------------------
