@@ -18,6 +18,7 @@ FAST = {
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
+    "microschedule": {"STEPS": 20, "LOOKS": 2},
 }  # fmt: skip
 
 

@@ -209,6 +209,10 @@ REFUSED = [
     (["micromoe"], {"EXPERTS": 1}, "EXPERTS = 1"),
     (["micromoe"], {"CODES": 1001}, "CODES = 1001"),
     (["micromoe"], {"LETTERS": 30}, "LETTERS = 30"),
+    (["microschedule"], {"STEPS": 9}, "STEPS = 9: give a whole number from 10 on"),
+    (["microschedule"], {"LOW": 0.04}, "LOW = 0.04 is not below HIGH = 0.04"),
+    (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5"),
+    (["microschedule"], {"DECAY": 0.0}, "DECAY = 0.0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -217,6 +221,8 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
+    ("microschedule", {"STEPS": 10, "DROPS": "[]", "AVERAGED": 0.01, "LOOKS": 99, "N_LAYER": 2}),
+    ("microschedule", {"WARMUP": 1.0, "DECAY": 1.0, "AVERAGED": 1.0, "GAMMA": 0.0}),
 ]
 
 

@@ -59,7 +59,7 @@ GAMMA = 0.3  # by this
 DECAY = 0.2  # the share of the steps in which WSD decays, at the end
 WARMUP = 0.1  # the share of the steps in which warmup rises
 AVERAGED = 0.5  # the share of the steps, the last ones, whose weights are averaged
-LOOKS = 8  # the constant run's loss is the mean of so many, all in the last tenth: it jumps
+LOOKS = 5  # a constant run jumps: its loss is the mean of so many, over the last tenth
 
 
 # 3. AUTOGRAD (shared) =============================================================================
@@ -496,8 +496,8 @@ def train(
 #
 # 3. Or average. Add up n steps: w_n - w_0 = -lr (h sum w + sum e). Solved for the mean of w:
 #        mean w = -(mean e) / h - (w_n - w_0) / (lr h n)
-#    Its variance is s^2 / (h^2 n) and a rest that shrinks faster. The rate has gone. The average of
-#    a run that hovers settles all the same, at any rate, and a high one only gets there sooner.
+#    The first term, of variance s^2 / (h^2 n), knows no rate; the second vanishes faster, and all the
+#    faster at a high rate. So the average settles, although the run itself goes on hovering.
 #
 # (Adam divides lr by the gradient's size, which changes the scale of this and not the argument. A
 # network is no bowl, which is why it has to be tried.)
@@ -550,7 +550,8 @@ PATHS: dict[str, Path] = {
 
 
 class Run(NamedTuple):
-    """Training so far. A deep copy of it can be taken further along another path."""
+    """Training so far. A deep copy, in which model and optimizer share new Values as they shared
+    the old ones, can be taken further along another path."""
 
     model: Model  # of Values
     optimizer: Adam
@@ -588,16 +589,16 @@ def follow(
 
 
 def leaves_at(path: Path, steps: int) -> int:
-    """The first step at which a path is not at its peak. Up to there a run is the constant run, and
-    need not be made again: that is how one constant run can be finished by a decay at any time."""
+    """The first step at which a path is not at its peak. Up to there it is the constant run, which
+    need not be made again: this is how WSD can finish one long run at several times."""
     return next((step for step in range(steps) if path(step, steps) != 1.0), steps)
 
 
-def fold_in(mean: Model, model: Model, n: int) -> None:
-    """mean <- mean + (w - mean) / n: the n-th weights w become part of the mean, a model of floats.
-    Called for n = 1, 2, 3 ..., it makes the plain mean of all w, and holds only one."""
+def fold_in(average: Model, model: Model, n: int) -> None:
+    """average <- average + (w - average) / n, for the weights w of a model, which may still learn.
+    Called for n = 1, 2, 3 ... it makes the plain mean of all w, and holds no more than that."""
     for name, matrix in model.items():
-        for means, row in zip(mean[name], matrix):
+        for means, row in zip(average[name], matrix):
             means[:] = [old + (w - old) / n for old, w in zip(means, floats(row))]
 
 
@@ -748,12 +749,12 @@ def show_warmup(task: Task, high: dict[str, Result]) -> None:
     change = gap(high["warmup, linear"], high["linear"])
     than = "lower" if change < 0.0 else "higher"
     print(f"""
-warmup: the first update moves the weights by {cold:.1%} of their size, with it by {warm:.1%}
-  Adam's first update is the rate times the gradient's sign: every weight that has
-  a gradient moves by the whole rate. This model survives that. With warmup the
-  final loss is {abs(change):.3f} {than}; over seeds the difference is nothing. Warmup
-  is known to matter where such a step cannot be undone: norms after the residual
-  sum (post-norm), moments without bias correction, large batches, large models.""")
+warmup: the first update is {cold:.1%} of the weights' size, and with warmup {warm:.1%}
+  Adam's first update is the rate times the gradient's sign: every weight that
+  has a gradient moves by the whole rate. This model survives that: with warmup
+  its final loss is {abs(change):.3f} {than}, and over seeds the difference is nothing.
+  Warmup is known to matter where such a step cannot be undone: norms after the
+  residual sum (post-norm), moments without bias correction, large models.""")
 
 
 def forgiveness(high: dict[str, Result], low: dict[str, Result]) -> float:
