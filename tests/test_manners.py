@@ -211,7 +211,7 @@ REFUSED = [
     (["micromoe"], {"LETTERS": 30}, "LETTERS = 30"),
     (["microschedule"], {"STEPS": 9}, "STEPS = 9: give a whole number from 10 on"),
     (["microschedule"], {"LOW": 0.04}, "LOW = 0.04 is not below HIGH = 0.04"),
-    (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5"),
+    (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5: a share of the steps is at most 1"),
     (["microschedule"], {"DECAY": 0.0}, "DECAY = 0.0"),
 ]
 ACCEPTED = [

@@ -277,8 +277,10 @@ class Compare(unittest.TestCase):
 
 class Measures(unittest.TestCase):
     def test_look_steps(self):
-        self.assertEqual(m.look_steps(20), {18, 19, 20})
-        self.assertEqual(m.look_steps(300), {280, 290, 300})
+        self.assertEqual(m.look_steps(20), {18, 19, 20})  # 4 / 3 of a step apart, rounded
+        self.assertEqual(m.look_steps(300), {260, 280, 300})
+        with patch.multiple(m, LAST=0.1):
+            self.assertEqual(m.look_steps(300), {280, 290, 300})
         with patch.multiple(m, LOOKS=1):
             self.assertEqual(m.look_steps(300), {300})
 
@@ -364,7 +366,7 @@ class Experiment(unittest.TestCase):
         self.assertRegex(out, r"\n  constant +2\.600 +0\.000 +2\.500 +0\.000\n")
         self.assertRegex(out, r"\n  averaged +2\.450 +-0\.150 +2\.480 +-0\.020\n")
         self.assertRegex(out, r"\n  linear +2\.420 +-0\.180 +2\.460 +-0\.040\n")
-        self.assertIn("    2.50 2.70\n", out)
+        self.assertIn("            2.50 2.70\n", out)
         self.assertIn("0.050 higher", out)
 
     def test_pictures_of_made_up_losses(self):

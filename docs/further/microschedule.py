@@ -10,15 +10,15 @@ from a model of one parameter what decay and averaging should do.
 
 What runs: a tiny GPT learns names, one a step, from the same weights and with the same names in the
 same order along every path. The constant rate is the control: at the high peak that all paths share
-and, as is only fair, at a low peak, which suits it better.
+and, as is only fair, at a low peak, which suits it better. Linear decay runs at both peaks, too.
 
-What to look for: that a loss falls where its path falls, and not before. That the averaged weights
-of the constant run earn about as much as a decay, although every one of them is worse. That with a
-decay the peak hardly matters, and without one it does.
+What to look for: that the loss falls when the rate falls, and hardly before. That averaging the
+weights of the constant run earns about as much as a decay, although the run itself gets no better.
+That with a decay or an average the peak hardly matters, and without them it does.
 
 Use a decay when you know the number of steps; which one matters little. Use WSD, or averaging, when
 you do not: both take a running, constant-rate run and finish it at any time. Use warmup anyway: it
-costs nothing, and what it is good for is too large for this file (section 7 says what that is).
+costs nothing, but this model is too small to need it (the output says where it is needed).
 
 Read from top to bottom. If you know another script: sections 3 to 5 are the same text; go from
 section 2 to section 6. The appendix holds names and manners, and needs no reading.
@@ -59,7 +59,8 @@ GAMMA = 0.3  # by this
 DECAY = 0.2  # the share of the steps in which WSD decays, at the end
 WARMUP = 0.1  # the share of the steps in which warmup rises
 AVERAGED = 0.5  # the share of the steps, the last ones, whose weights are averaged
-LOOKS = 5  # a constant run jumps: its loss is the mean of so many, over the last tenth
+LAST = 0.2  # a constant run jumps: its loss is measured over this share of the steps, the last
+LOOKS = 5  # and is the mean of so many looks
 
 
 # 3. AUTOGRAD (shared) =============================================================================
@@ -496,8 +497,8 @@ def train(
 #
 # 3. Or average. Add up n steps: w_n - w_0 = -lr (h sum w + sum e). Solved for the mean of w:
 #        mean w = -(mean e) / h - (w_n - w_0) / (lr h n)
-#    The first term, of variance s^2 / (h^2 n), knows no rate; the second vanishes faster, and all the
-#    faster at a high rate. So the average settles, although the run itself goes on hovering.
+#    The first term, of variance s^2 / (h^2 n), knows no rate; the second vanishes faster, above all
+#    at a high rate. So the average settles, although the run itself goes on hovering.
 #
 # (Adam divides lr by the gradient's size, which changes the scale of this and not the argument. A
 # network is no bowl, which is why it has to be tried.)
@@ -639,9 +640,9 @@ def held_out_loss(model: Model, task: Task) -> float:
 
 
 def look_steps(steps: int) -> set[int]:
-    """LOOKS of the numbers of steps made, evenly over the last tenth, the end among them."""
-    gap = max(1, round(0.1 * steps / LOOKS))
-    return {steps - gap * i for i in range(LOOKS)}
+    """The numbers of steps made at which the constant run is looked at, the end among them."""
+    apart = max(1, round(LAST * steps / LOOKS))
+    return {steps - apart * i for i in range(LOOKS)}
 
 
 def compare(task: Task, peak: float, labels: Sequence[str]) -> dict[str, Result]:
@@ -740,8 +741,11 @@ def show_losses(high: dict[str, Result], low: dict[str, Result]) -> None:
             print(f"{mean(low[label].held_out):12.3f}{change:12.3f}", end="")
         print()
     looks = " ".join(f"{x:.2f}" for x in high["constant"].held_out)
-    print(f"  constant at {HIGH} is the mean of these, in the last tenth of the run:\n    {looks}")
-    print(f"  averaged is one model: the mean of that run's weights over its last {AVERAGED:.0%}")
+    print(f"  constant  the mean of {LOOKS} looks in its last {LAST:.0%}; ", end="")
+    print(f"at the peak of {HIGH} these are\n{'':12}{looks}")
+    print(f"""  averaged  one model, the mean of the constant run's weights over its last {AVERAGED:.0%}
+  Of step, linear and cosine none is better: their means over seeds differ by less
+  than 0.01, and those of single runs by more.""")
 
 
 def show_warmup(task: Task, high: dict[str, Result]) -> None:
@@ -776,17 +780,18 @@ def experiment(seed: int, names: str | None) -> int:
     show_tenths(high)
     show_losses(high, low)
     show_warmup(task, high)
-    control, best_control = high["constant"], best("constant", high, low)
-    best_linear, best_averaged = best("linear", high, low), best("averaged", high, low)
+    # Every path against the constant rate at the same peak; then each at the peak that suits it.
+    control, rival = high["constant"], best("constant", high, low)
+    best_linear, best_average = best("linear", high, low), best("averaged", high, low)
     return check_claims(
         [
-            ("step decay minus constant", gap(high["step"], control), "<=", -0.02),
-            ("linear decay minus constant", gap(high["linear"], control), "<=", -0.02),
-            ("cosine decay minus constant", gap(high["cosine"], control), "<=", -0.02),
-            ("WSD minus constant", gap(high["WSD"], control), "<=", -0.01),
-            ("averaged minus constant", gap(high["averaged"], control), "<=", -0.03),
-            ("at best peaks, linear minus constant", gap(best_linear, best_control), "<=", 0.0),
-            ("at best peaks, averaged minus constant", gap(best_averaged, best_control), "<=", 0.0),
+            ("step decay minus constant", gap(high["step"], control), "<=", -0.05),
+            ("linear decay minus constant", gap(high["linear"], control), "<=", -0.05),
+            ("cosine decay minus constant", gap(high["cosine"], control), "<=", -0.05),
+            ("WSD minus constant", gap(high["WSD"], control), "<=", -0.03),
+            ("averaged minus constant", gap(high["averaged"], control), "<=", -0.05),
+            ("at best peaks, linear minus constant", gap(best_linear, rival), "<=", -0.005),
+            ("at best peaks, averaged minus constant", gap(best_average, rival), "<=", -0.005),
             ("price of the high peak, constant minus linear", forgiveness(high, low), ">=", 0.02),
         ]
     )
@@ -805,11 +810,13 @@ def check_settings() -> None:
     at_least(10, STEPS=STEPS)
     at_least(1, HELD_OUT_NAMES=HELD_OUT_NAMES, LOOKS=LOOKS)
     at_least(0.0, HIGH=HIGH, LOW=LOW, GAMMA=GAMMA, WARMUP=WARMUP)
-    at_least(0.01, DECAY=DECAY, AVERAGED=AVERAGED)
+    at_least(0.01, DECAY=DECAY, AVERAGED=AVERAGED, LAST=LAST)
     for drop in DROPS:
         at_least(0.0, drop=drop)
-    if max(DECAY, WARMUP, AVERAGED) > 1.0:
-        fail(f"DECAY = {DECAY}, WARMUP = {WARMUP}, AVERAGED = {AVERAGED}: shares are at most 1")
+    shares = {"DECAY": DECAY, "WARMUP": WARMUP, "AVERAGED": AVERAGED, "LAST": LAST}
+    for name, share in shares.items():
+        if share > 1.0:
+            fail(f"{name} = {share}: a share of the steps is at most 1")
     if LOW >= HIGH:
         fail(f"LOW = {LOW} is not below HIGH = {HIGH}")
 
