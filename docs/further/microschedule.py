@@ -17,8 +17,8 @@ weights of the constant run earns about as much as a decay, although the run its
 That with a decay or an average the peak hardly matters, and without them it does.
 
 Use a decay when you know the number of steps; which one matters little. Use WSD, or averaging, when
-you do not: both take a running, constant-rate run and finish it at any time. Use warmup anyway: it
-costs nothing, but this model is too small to need it (the output says where it is needed).
+you do not: both can finish a run at a constant rate whenever you like. Use warmup all the same: it
+costs nothing, and only this model is too small to need it (the output says where it is needed).
 
 Read from top to bottom. If you know another script: sections 3 to 5 are the same text; go from
 section 2 to section 6. The appendix holds names and manners, and needs no reading.
@@ -51,8 +51,8 @@ INIT_STD = 0.08  # of the initial weights; GPT-2's 0.02 would start a model this
 
 STEPS = 500  # of every run; one name a step, so that a gradient is noisy
 HIGH = 0.04  # peak rate of every path (Adam); at 0.05 some constant runs diverge
-LOW = 0.01  # peak at which constant and linear run again: among the best for both
-HELD_OUT_NAMES = 140  # a quarter of them, for measuring
+LOW = 0.01  # peak at which constant and linear run again: the constant rate's best, or as good
+HELD_OUT_NAMES = 140  # a quarter of all, for measuring
 
 DROPS = [0.5, 0.75]  # after these shares of the steps, step decay multiplies the rate
 GAMMA = 0.3  # by this
