@@ -22,6 +22,7 @@ FAST_OF: dict[str, dict[str, object]] = {
     "microdistill": {
         "STUDENT_EMBD": 2, "FEW": 6, "FEWER": 3, "SAME_STEPS": 4, "LOOK_EVERY": 2,
     },
+    "microschedule": {"STEPS": 20, "LOOKS": 2},
 }  # fmt: skip
 
 

@@ -228,6 +228,10 @@ REFUSED = [
     (["microdistill"], {"FEWER": 7}, "FEWER = 7 is more than FEW = 6"),
     (["microdistill"], {"TEMPERATURE": 0.0}, "TEMPERATURE = 0.0"),
     (["microdistill"], {"SMOOTHING": 1.5}, "a share from 0 to 1"),
+    (["microschedule"], {"STEPS": 9}, "STEPS = 9: give a whole number from 10 on"),
+    (["microschedule"], {"LOW": 0.04}, "LOW = 0.04 is not below HIGH = 0.04"),
+    (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5: a share of the steps is at most 1"),
+    (["microschedule"], {"DECAY": 0.0}, "DECAY = 0.0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -239,6 +243,8 @@ ACCEPTED = [
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
     ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
     ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
+    ("microschedule", {"STEPS": 10, "DROPS": "[]", "AVERAGED": 0.01, "LOOKS": 99, "N_LAYER": 2}),
+    ("microschedule", {"WARMUP": 1.0, "DECAY": 1.0, "AVERAGED": 1.0, "GAMMA": 0.0}),
 ]
 
 

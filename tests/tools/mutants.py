@@ -116,6 +116,25 @@ MUTANTS = [
     ("microdistill", "kls.append(distill_loss(z, q))", "kls.append(cross_entropy(z, right))"),
     ("microdistill", "d = STUDENT_EMBD\n", "d = N_EMBD\n"),
     ("microdistill", "(results[label].best.loss for label in controls)", "(results[label].end.loss for label in controls)"),
+    # schedules
+    ("microschedule", "step >= drop * steps", "step > drop * steps"),
+    ("microschedule", "return 1.0 - step / steps", "return 1.0 - (step + 1) / steps"),
+    ("microschedule", "0.5 * (1.0 + math.cos(math.pi * step / steps))", "math.cos(0.5 * math.pi * step / steps)"),
+    ("microschedule", "(steps - step) / (DECAY * steps)", "(steps - step) / ((1.0 - DECAY) * steps)"),
+    ("microschedule", "return (step + 1) / rise if", "return step / rise if"),
+    ("microschedule", "path(step - rise, steps - rise)", "path(step, steps)"),
+    ("microschedule", "old + (w - old) / n for", "old + (w - old) / (n + 1) for"),
+    ("microschedule", "fold_in(averaged, trunk.model, step - begin)", "fold_in(averaged, trunk.model, step)"),
+    ("microschedule", "        if step > begin:\n", "        if step >= begin + 2:\n"),
+    ("microschedule", "branches[step] = copy.deepcopy(trunk)", "branches[step] = trunk"),
+    ("microschedule", "run = copy.deepcopy(branches[leaves[label]])", "run = branches[leaves[label]]"),
+    ("microschedule", "/ (len(tokens) - 1)\n    loss.backward()", "/ len(tokens)\n    loss.backward()"),
+    ("microschedule", "update(run, order[step], peak * path(step, steps))", "update(run, order[step], peak * path(step - first, steps))"),
+    ("microschedule", "follow(run, PATHS[label], peak,", "follow(run, PATHS[label], HIGH,"),
+    ("microschedule", 'gap(high["constant"], low["constant"]) - gap', 'gap(high["constant"], low["constant"]) + gap'),
+    ("microschedule", "return min((results[label]", "return max((results[label]"),
+    ("microschedule", "path(step, steps) != 1.0), steps)", "path(step + 1, steps) != 1.0), steps)"),
+    ("microschedule", "HIGH * path(0, STEPS)", "HIGH * path(1, STEPS)"),
 ]  # fmt: skip
 
 
