@@ -18,6 +18,8 @@ FAST = {
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
+    "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
+                     "MASKS": 3, "DRAWS": 50},
 }  # fmt: skip
 
 

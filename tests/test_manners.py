@@ -209,6 +209,10 @@ REFUSED = [
     (["micromoe"], {"EXPERTS": 1}, "EXPERTS = 1"),
     (["micromoe"], {"CODES": 1001}, "CODES = 1001"),
     (["micromoe"], {"LETTERS": 30}, "LETTERS = 30"),
+    (["microdropout"], {"DROPOUT": 1.0}, "DROPOUT = 1.0: give a share above 0 and below 1"),
+    (["microdropout"], {"MORE_DROPOUT": 0.0}, "MORE_DROPOUT = 0.0: give a share above 0"),
+    (["microdropout"], {"DECAY": 101.0}, "LR * DECAY = 1.01 of each weight"),
+    (["microdropout"], {"PATIENCE": 0}, "PATIENCE = 0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -217,6 +221,8 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
+    ("microdropout", {"CONTEXT": 1, "STEPS": 1, "LOOK_EVERY": 1000, "DECAY": 0.0, "BATCH": 1}),
+    ("microdropout", {"CONTEXT": 8, "INIT_STD": 0.0, "LEARN_NAMES": 9999, "DROPOUT": 0.99}),
 ]
 
 

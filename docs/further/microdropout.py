@@ -497,7 +497,7 @@ def next_letter(
     draw, switch = random.Random(seed), random.Random(seed + 1)
 
     def learn() -> float:
-        losses = []
+        losses: list[float] = []
         for context, target in draw.choices(examples, k=BATCH):
             mask = new_mask(HIDDEN, p, switch) if p else None
             loss = cross_entropy(mlp(model, context, mask), target)
@@ -574,7 +574,7 @@ def fit(
     learn = next_letter(model, learnt, row.p, seed)
     optimizer = AdamW(weights_of(model), row.decay)
     looks: list[Look] = []
-    losses = []
+    losses: list[float] = []
     start = time.perf_counter()
     for step in range(1, STEPS + 1):
         losses.append(learn())
