@@ -733,6 +733,12 @@ def show_curves(results: Sequence[Result]) -> None:
     plot(points, x_label="step", y_label="loss")
     print("""  t  plain, on the letters it learns from
   P  plain, D dropout, M more dropout, W weight decay, on the validation names""")
+    titles = "".join(f"{r.row.label:>13}" for r in results)
+    print(f"\n   step    learnt{titles}")
+    looks = list(zip(*(r.looks for r in results)))
+    for together in looks[:: -max(1, len(looks) // 15)][::-1]:
+        print(f"  {together[0].step:5}{together[0].batch:10.3f}", end="")
+        print("".join(f"{look.validation:13.3f}" for look in together))
 
 
 def show_results(results: Sequence[Result], table: float) -> None:
