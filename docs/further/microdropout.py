@@ -16,7 +16,7 @@ can be judged as well, by itself and on top of the others.
 What to look for: the loss on other names turns up while the loss on the 50 names goes on falling.
 Each remedy prevents that, but not equally well: dropout at its usual strength puts it off, decay
 needs no stopping at all. Dropout alone does not beat stopping early, which costs nothing. And a
-table that counts pairs of letters is nearly as good as the best: 50 names hold little more.
+table that counts pairs of letters is about as good as the best: 50 names hold little more.
 
 Use them where a network is large for its data and passes over them often, as in fine-tuning.
 Large language models meet most of their text once, cannot learn it by heart, and are mostly
@@ -776,10 +776,13 @@ def show_masks(model: Model, task: Task, rng: random.Random) -> None:
 
 def show_modes(modes: Modes) -> None:
     print("\nthe network that learnt with dropout, used in four ways: test loss")
-    print(f"  all units on, as it should be   {modes.off:6.3f}")
-    print(f"  dropout left on                 {modes.on:6.3f}")
-    print(f"  mean chances of {MASKS} masks        {modes.averaged:6.3f}")
-    print(f"  the 1 / (1 - p) forgotten       {modes.unscaled:6.3f}")
+    for label, loss in (
+        ("all units on, as it should be", modes.off),
+        ("dropout left on", modes.on),
+        (f"mean chances of {MASKS} masks", modes.averaged),
+        ("the 1 / (1 - p) forgotten", modes.unscaled),
+    ):
+        print(f"  {label:32}{loss:6.3f}")
 
 
 def experiment(seed: int, names: str | None) -> int:
@@ -808,13 +811,13 @@ def experiment(seed: int, names: str | None) -> int:
     show_modes(modes)
     return check_claims(
         [
-            ("plain's end minus plain, stopped early", plain.end - plain.stopped, ">=", 0.6),
-            ("plain's end minus the table of pairs", plain.end - table, ">=", 0.6),
-            ("dropout's end minus plain's end", dropped.end - plain.end, "<=", -0.4),
-            ("dropout's end minus plain, stopped early", dropped.end - plain.stopped, ">=", 0.05),
-            ("decay's end minus plain's end", decayed.end - plain.end, "<=", -0.7),
-            ("decay's end minus decay, stopped early", decayed.end - decayed.stopped, "<=", 0.1),
-            ("dropout left on minus all units on", modes.on - modes.off, ">=", 0.05),
+            ("plain's end minus plain, stopped early", plain.end - plain.stopped, ">=", 0.45),
+            ("plain's end minus the table of pairs", plain.end - table, ">=", 0.45),
+            ("dropout's end minus plain's end", dropped.end - plain.end, "<=", -0.3),
+            ("dropout's end minus plain, stopped early", dropped.end - plain.stopped, ">=", 0.0),
+            ("decay's end minus plain's end", decayed.end - plain.end, "<=", -0.5),
+            ("decay's end minus decay, stopped early", decayed.end - decayed.stopped, "<=", 0.15),
+            ("dropout left on minus all units on", modes.on - modes.off, ">=", 0.1),
             ("mean of masks minus all units on", modes.averaged - modes.off, "<=", -0.05),
         ]
     )
