@@ -511,15 +511,15 @@ def next_letter(
 
 # 6b. WEIGHT DECAY. A network that knows its examples by heart is sure of them, and sure logits take
 # large weights. So keep them small (Krogh and Hertz 1992). With plain gradient descent there are
-# two ways to write it, and they are the same: add (lambda / 2) sum p^2 to the loss, whose gradient
-# is lambda p, or take lr lambda p from every weight in every step.
+# two ways to write it, and they are the same: add (lambda / 2) sum w^2 over all weights w to the
+# loss, whose gradient is lambda w; or take lr lambda w from every weight in every step.
 #
-# With Adam they are not. Adam divides a gradient by its usual size, sqrt(v): lambda p in the
+# With Adam they are not. Adam divides a gradient by its usual size, sqrt(v): lambda w in the
 # gradient is divided, too, and a weight with large gradients, just the one that learns by heart,
-# would be pulled back the least. AdamW keeps the decay out of the moments:
+# would be pulled back the least. AdamW keeps the decay out of Adam's moments:
 #
-#     p = p - lr lambda p                      every weight shrinks by the same share
-#     p = p - lr m^ / (sqrt(v^) + eps)         Adam, as in section 5
+#     w = w - lr lambda w           every weight shrinks by the same share
+#     w = w - Adam's step           as in section 5, from the gradient of the cross-entropy alone
 #
 # A weight that gets no gradient halves in ln 2 / (lr lambda) steps, here in 69. What the examples
 # do not ask for again and again is forgotten.
@@ -534,8 +534,8 @@ class AdamW(Adam):
         self.decay = decay
 
     def step(self, lr: float) -> None:
-        for p in self.values:
-            p.data *= 1.0 - lr * self.decay
+        for w in self.values:
+            w.data *= 1.0 - lr * self.decay
         super().step(lr)
 
 
