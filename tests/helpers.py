@@ -23,6 +23,8 @@ FAST_OF: dict[str, dict[str, object]] = {
         "STUDENT_EMBD": 2, "FEW": 6, "FEWER": 3, "SAME_STEPS": 4, "LOOK_EVERY": 2,
     },
     "microschedule": {"STEPS": 20, "LOOKS": 2},
+    "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
+                     "MASKS": 3, "DRAWS": 50},
 }  # fmt: skip
 
 

@@ -232,6 +232,10 @@ REFUSED = [
     (["microschedule"], {"LOW": 0.04}, "LOW = 0.04 is not below HIGH = 0.04"),
     (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5: a share of the steps is at most 1"),
     (["microschedule"], {"DECAY": 0.0}, "DECAY = 0.0"),
+    (["microdropout"], {"DROPOUT": 1.0}, "DROPOUT = 1.0: give a share above 0 and below 1"),
+    (["microdropout"], {"MORE_DROPOUT": 0.0}, "MORE_DROPOUT = 0.0: give a share above 0"),
+    (["microdropout"], {"DECAY": 101.0}, "LR * DECAY = 1.01 of each weight"),
+    (["microdropout"], {"PATIENCE": 0}, "PATIENCE = 0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -245,6 +249,8 @@ ACCEPTED = [
     ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
     ("microschedule", {"STEPS": 10, "DROPS": "[]", "AVERAGED": 0.01, "LOOKS": 99, "N_LAYER": 2}),
     ("microschedule", {"WARMUP": 1.0, "DECAY": 1.0, "AVERAGED": 1.0, "GAMMA": 0.0}),
+    ("microdropout", {"CONTEXT": 1, "STEPS": 1, "LOOK_EVERY": 1000, "DECAY": 0.0, "BATCH": 1}),
+    ("microdropout", {"CONTEXT": 8, "INIT_STD": 0.0, "LEARN_NAMES": 9999, "DROPOUT": 0.99}),
 ]
 
 

@@ -135,6 +135,23 @@ MUTANTS = [
     ("microschedule", "return min((results[label]", "return max((results[label]"),
     ("microschedule", "path(step, steps) != 1.0), steps)", "path(step + 1, steps) != 1.0), steps)"),
     ("microschedule", "HIGH * path(0, STEPS)", "HIGH * path(1, STEPS)"),
+    # dropout, weight decay, early stopping
+    ("microdropout", "rng.random() < p else 1.0 / (1.0 - p)", "rng.random() < p else 1.0"),
+    ("microdropout", "0.0 if rng.random() < p else", "0.0 if rng.random() < 1.0 - p else"),
+    ("microdropout", "[h_i * m_i if m_i else 0.0 for", "[h_i if m_i else 0.0 for"),
+    ("microdropout", "w.data *= 1.0 - lr * self.decay", "w.data *= 1.0 - self.decay"),
+    ("microdropout", "w.data *= 1.0 - lr * self.decay", "w.grad += self.decay * w.data"),
+    ("microdropout", "(loss / BATCH).backward()", "loss.backward()"),
+    ("microdropout", "            if learns([loss]):\n                (loss", "            if True:\n                (loss"),
+    ("microdropout", "switch = random.Random(seed), random.Random(seed + 1)", "switch = [random.Random(seed)] * 2"),
+    ("microdropout", "        if i - best == patience:", "        if i - best > patience:"),
+    ("microdropout", "        if loss < losses[best]:", "        if loss <= losses[best]:"),
+    ("microdropout", "            losses = []\n", ""),
+    ("microdropout", "AdamW(weights_of(model), row.decay)", "AdamW(weights_of(model), 0.0)"),
+    ("microdropout", "math.sqrt(p / (1.0 - p) / draws)", "math.sqrt(p * (1.0 - p) / draws)"),
+    ("microdropout", "tokens[i - CONTEXT : i]), tokens[i]", "tokens[i - CONTEXT : i]), tokens[i - 1]"),
+    ("microdropout", "stopped=mean_loss(looks[best].model, task.test)", "stopped=mean_loss(looks[last].model, task.test)"),
+    ("microdropout", "key=lambda t: table_loss(t, task.validation)", "key=lambda t: table_loss(t, task.test)"),
 ]  # fmt: skip
 
 
