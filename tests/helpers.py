@@ -18,6 +18,7 @@ FAST = {
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
+    "microbatchnorm": {"LAYERS": 3, "WIDTH": 4, "BATCH": 6, "PROBE": 10},
 }  # fmt: skip
 
 

@@ -58,7 +58,9 @@ class Golden(unittest.TestCase):
         self.assertLessEqual(worst, TOLERANCE, what)
 
     def test_files_and_the_generators_cases_agree(self):
-        self.assertEqual({path.stem for path in GOLDEN.glob("*.json")}, set(generate.CASES))
+        own = {path.stem.removeprefix("generate_") for path in GOLDEN.glob("generate_*.py")}
+        files = {path.stem for path in GOLDEN.glob("*.json")}
+        self.assertEqual(files - own, set(generate.CASES))  # further scripts compare their own
         covered = {name.removeprefix("test_golden_") for name in dir(self)}
         self.assertLessEqual(set(generate.CASES), covered)
 

@@ -209,6 +209,10 @@ REFUSED = [
     (["micromoe"], {"EXPERTS": 1}, "EXPERTS = 1"),
     (["micromoe"], {"CODES": 1001}, "CODES = 1001"),
     (["micromoe"], {"LETTERS": 30}, "LETTERS = 30"),
+    (["microbatchnorm"], {"LAYERS": 0}, "LAYERS = 0"),
+    (["microbatchnorm"], {"BATCH": 1}, "BATCH = 1: give a whole number from 2 on"),
+    (["microbatchnorm"], {"EPS": 0.0}, "EPS = 0.0"),
+    (["microbatchnorm"], {"MOMENTUM": 1.5}, "MOMENTUM = 1.5: give a share from 0 to 1"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -217,6 +221,8 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
+    ("microbatchnorm", {"LAYERS": 1, "WIDTH": 1, "CONTEXT": 1, "STEPS": 1, "BATCH": 2}),
+    ("microbatchnorm", {"LR": 1e9, "INIT_STD": 0.0, "NOISE": 3.0, "STEPS": 12}),
 ]
 
 
