@@ -360,6 +360,21 @@ class Experiment(Close):
         self.assertEqual(m.drift(before, before), 0.0)
         self.assertEqual(m.drift([r[:1] for r in before], [r[:1] for r in after]), 3.0)
 
+    def test_drift_of_a_fit_is_the_median_over_its_looks(self):
+        """Here before and after steps 0, 2 and 4."""
+        seen, real = [], m.drift
+        answers = iter([0.3, 0.1, 0.2])
+        m.STEPS = 6
+        m.drift = lambda before, after: (seen.append((before, after)), next(answers))[1]
+        try:
+            result, _ = self.fit()
+        finally:
+            m.drift, m.STEPS = real, SIZES["STEPS"]
+        self.assertEqual(result.drift, 0.2)
+        self.assertEqual(len(seen[0][0]), m.PROBE)
+        self.assertTrue(all(before != after for before, after in seen))
+        self.assertEqual(m.median([1.0, 4.0, 2.0, 3.0]), 3.0)
+
     def test_alike(self):
         self.assertEqual(m.alike([[1.0, 2.0]] * 3), 1.0)
         self.assertEqual(m.alike([[1.0, 2.0], [-1.0, -2.0]]), 0.0)
