@@ -3,6 +3,7 @@
 import re
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from tests.tools.figures.style import BLUE, GREEN, INK, ORANGE, RED, panels, printed
 
@@ -27,26 +28,19 @@ def draw() -> Figure:
     rows = re.findall(r"^ +(\d+)((?: +\S+){9})$", text, re.M)
     layers = [int(number) for number, _ in rows]
     columns = list(zip(*(map(float, rest.split()) for _, rest in rows)))
-    for label, colour, sizes, height in (
-        ("plain", RED, columns[0], 2.2),
-        ("plain, Kaiming", ORANGE, columns[3], 0.32),
-        ("batch norm", BLUE, columns[6], 1.5),
+    for label, sizes, place in (
+        ("plain", columns[0], (3.2, 0.03)),
+        ("plain, Kaiming", columns[3], (3.0, 0.3)),
+        ("batch norm", columns[6], (3.0, 3.0)),
     ):
-        left.plot(layers, sizes, color=colour, marker="o", markersize=4)
-        right_end = label != "plain"
-        left.annotate(
-            label,
-            (layers[-1 if right_end else 2], sizes[-1 if right_end else 2] * height),
-            color=colour,
-            ha="right" if right_end else "left",
-            va="center",
-            fontsize=11,
-        )
+        left.plot(layers, sizes, color=COLOURS[label], marker="o", markersize=4)
+        left.text(*place, label, color=COLOURS[label], va="center", fontsize=11)
     left.set_yscale("log")
-    left.set_ylim(top=4)
+    left.set_ylim(top=8)
     left.set_xticks(layers)
     left.set_xlabel("layer")
-    left.set_title("Size of the signal, untrained")
+    left.set_ylabel("size of activations, untrained")
+    left.set_title("The plain signal fades")
 
     found = re.findall(r"^  (\S.*?) +([\d.]+) +[\d.]+ +[\d.]+ +(-?[\d.]+)(?: .*)?$", text, re.M)
     gains = {label: (rate, float(gain)) for label, rate, gain in found if label in COLOURS}
@@ -58,11 +52,13 @@ def draw() -> Figure:
         right.barh(-i, gain, color=COLOURS[label], height=0.35)
         name = label.removesuffix(", fast")
         lost = ", diverged" if (label, rate) in diverged else ""
-        right.text(0.0, -i + 0.33, f"{name}, rate {float(rate):g}{lost}", fontsize=11,
+        right.text(0.003, -i + 0.36, f"{name}, rate {float(rate):g}{lost}", fontsize=11,
                    color=COLOURS[label], va="center")  # fmt: skip
     right.axvline(0.0, color=INK, linewidth=1)
     right.set_yticks([])
+    right.set_ylim(top=0.7)
+    right.xaxis.set_major_locator(MultipleLocator(0.05))
     right.spines["left"].set_visible(False)
-    right.set_xlabel("nats below the letter frequencies")
-    right.set_title("What each has learnt")
+    right.set_xlabel("nats below letter frequencies")
+    right.set_title("Batch norm learns")
     return figure
