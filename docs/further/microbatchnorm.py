@@ -345,8 +345,8 @@ def rmsnorm(x: Vector) -> list[Any]:
 
 # --- the deep network -----------------------------------------------------------------------------
 
-# The three last letters of a name, each an embedding, go through a stack of equal layers (Bengio et
-# al. 2003, made deep and narrow):
+# Three tokens in a row, each as its embedding, go up a stack of equal layers, and the logits of the
+# token that follows come out (the model of Bengio et al. 2003, made deep and narrow):
 #
 #     h_0 = the embeddings, one after the other
 #     h_l = relu(z_l)     z_l = W_l h_(l-1) + b_l        for each layer l; or
@@ -359,6 +359,8 @@ Rows = list[list[Any]]  # one vector for each example
 
 
 class Example(NamedTuple):
+    """What is read, and what is to be said."""
+
     context: list[int]  # CONTEXT tokens
     target: int  # the token that follows
 
