@@ -25,6 +25,7 @@ FAST_OF: dict[str, dict[str, object]] = {
     "microschedule": {"STEPS": 20, "LOOKS": 2},
     "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
                      "MASKS": 3, "DRAWS": 50},
+    "microbatchnorm": {"LAYERS": 3, "WIDTH": 4, "BATCH": 6, "PROBE": 10},
 }  # fmt: skip
 
 

@@ -236,6 +236,10 @@ REFUSED = [
     (["microdropout"], {"MORE_DROPOUT": 0.0}, "MORE_DROPOUT = 0.0: give a share above 0"),
     (["microdropout"], {"DECAY": 101.0}, "LR * DECAY = 1.01 of each weight"),
     (["microdropout"], {"PATIENCE": 0}, "PATIENCE = 0"),
+    (["microbatchnorm"], {"LAYERS": 0}, "LAYERS = 0"),
+    (["microbatchnorm"], {"BATCH": 1}, "BATCH = 1: give a whole number from 2 on"),
+    (["microbatchnorm"], {"EPS": 0.0}, "EPS = 0.0"),
+    (["microbatchnorm"], {"MOMENTUM": 1.5}, "MOMENTUM = 1.5: give a share from 0 to 1"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -251,6 +255,8 @@ ACCEPTED = [
     ("microschedule", {"WARMUP": 1.0, "DECAY": 1.0, "AVERAGED": 1.0, "GAMMA": 0.0}),
     ("microdropout", {"CONTEXT": 1, "STEPS": 1, "LOOK_EVERY": 1000, "DECAY": 0.0, "BATCH": 1}),
     ("microdropout", {"CONTEXT": 8, "INIT_STD": 0.0, "LEARN_NAMES": 9999, "DROPOUT": 0.99}),
+    ("microbatchnorm", {"LAYERS": 1, "WIDTH": 1, "CONTEXT": 1, "STEPS": 1, "BATCH": 2}),
+    ("microbatchnorm", {"LR": 1e9, "INIT_STD": 0.0, "NOISE": 3.0, "STEPS": 12}),
 ]
 
 
