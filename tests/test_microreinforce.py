@@ -164,9 +164,9 @@ class Loop(unittest.TestCase):
             return groups[-1]
 
         with patch.multiple(m, Adam=Spy, write_group=spy, UPDATES=1):
-            learnt = quietly(m.reinforce, world(), "x", baseline, shift)
+            learnt = quietly(m.reinforce, world(), "x", baseline, 0.07, shift)
         (gradients, lr), *rest = seen
-        self.assertEqual((lr, rest, len(groups)), (m.LR, [], m.PROMPTS))
+        self.assertEqual((lr, rest, len(groups)), (0.07, [], m.PROMPTS))
         return gradients, groups, learnt
 
     def test_an_update_is_the_mean_over_all_answers(self):
@@ -192,15 +192,15 @@ class Loop(unittest.TestCase):
             return original(policy, *rest)
 
         with patch.object(m, "write_group", spy):
-            quietly(m.reinforce, world(), "x", m.leave_one_out)
+            quietly(m.reinforce, world(), "x", m.leave_one_out, 0.01)
         self.assertEqual(len(writers), m.UPDATES * m.PROMPTS)
         self.assertEqual(writers[0], writers[1])
         self.assertNotEqual(writers[0], writers[2])
         self.assertEqual(writers[0], m.weights_of(world().reference)[:5])
 
     def test_it_raises_the_reward(self):
-        with patch.multiple(m, UPDATES=30, PROMPTS=4, GROUP=4, LR=0.05):
-            learnt = quietly(m.reinforce, world(), "x", m.leave_one_out)
+        with patch.multiple(m, UPDATES=30, PROMPTS=4, GROUP=4):
+            learnt = quietly(m.reinforce, world(), "x", m.leave_one_out, 0.05)
         self.assertGreater(m.mean(learnt.curve[-5:]), m.mean(learnt.curve[:5]) + 0.2)
 
 
@@ -318,8 +318,8 @@ class Experiment(unittest.TestCase):
         golds = {"reference": 0.5, "none": 0.7, "raised": 0.65, "RLOO": 0.9}
         calls, seen = [], []
 
-        def fake_reinforce(world, label, baseline, shift=0.0):
-            calls.append((baseline, shift))
+        def fake_reinforce(world, label, baseline, lr, shift=0.0):
+            calls.append((baseline, lr, shift))
             name = "RLOO" if baseline is m.leave_one_out else "raised" if shift else "none"
             return m.Learnt(policy={"name": name}, curve=[9.9, 9.9, golds[name], golds[name]])
 
@@ -341,10 +341,15 @@ class Experiment(unittest.TestCase):
         with patch.multiple(m, **fakes), redirect_stdout(io.StringIO()):
             self.assertEqual(m.experiment(1, None), 7)
         self.assertEqual(
-            calls, [(m.no_baseline, 0.0), (m.no_baseline, m.SHIFT), (m.leave_one_out, 0.0)]
+            calls,
+            [
+                (m.no_baseline, m.LR, 0.0),
+                (m.no_baseline, m.SHIFT_LR, m.SHIFT),
+                (m.leave_one_out, m.LR, 0.0),
+            ],
         )
         got = [round(measured, 9) for _, measured, _, _ in seen]
-        self.assertEqual(got, [0.0, 5.0, 2.5, 0.5, 1.5, 0.2, 0.25])
+        self.assertEqual(got, [0.0, 0.2, 0.4, 2.0, 1.5, 0.25])
 
 
 if __name__ == "__main__":

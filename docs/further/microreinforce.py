@@ -13,8 +13,10 @@ scatter. Then policies learn, with RLOO and without a baseline, and without one 
 one point higher.
 
 What to look for: the two clouds of gradients have the same centre, and one is several times as
-wide. And what the scatter costs: at equal answers the policy without a baseline learns less, and
-least when the scores are higher, which should not matter and with a baseline does not.
+wide. And what a score's zero does: raised by one point, the same scores teach a policy without a
+baseline far less, though no answer has become better than another. RLOO cannot notice. (Where the
+zero happens to lie well, as it does for these scores, the policy without a baseline comes close, at
+its best rate: Adam divides a gradient by its usual size, and forgives much of the noise.)
 
 Use it when an answer can be scored as soon as it is written and each answer is learnt from once: it
 is the least that works. When answers are dear, learn from each several times (microppo.py, and
@@ -58,6 +60,7 @@ PROMPTS = 4  # groups per update when a policy learns
 UPDATES = 40  # each from answers just written, and never used again
 LR = 0.012  # Adam's, constant: the best of 0.006, 0.012 and 0.02 for the policy without a baseline
 SHIFT = 1.0  # added to every score, in the run that shows what a score's zero matters
+SHIFT_LR = 0.006  # that run's rate: the best of 0.003, 0.006 and 0.012 for it
 SAMPLES = 300  # fresh names from each policy when it is judged
 
 
@@ -634,7 +637,9 @@ def reinforce_loss(policy: Model, answer: Answer, baseline: float) -> Value:
     return log_prob * (baseline - answer.reward)
 
 
-def reinforce(world: World, label: str, baseline: Baseline, shift: float = 0.0) -> Learnt:
+def reinforce(
+    world: World, label: str, baseline: Baseline, lr: float, shift: float = 0.0
+) -> Learnt:
     """Train a copy of the reference for UPDATES updates; shift is added to every reward."""
     rng, started, curve = random.Random(world.seed), time.perf_counter(), []
     policy = unfreeze(world.reference)
@@ -647,7 +652,7 @@ def reinforce(world: World, label: str, baseline: Baseline, shift: float = 0.0) 
             for answer, r, b in zip(group, rewards, baseline(rewards)):
                 share = reinforce_loss(policy, answer._replace(reward=r), b) / (PROMPTS * GROUP)
                 share.backward()
-        optimizer.step(LR)
+        optimizer.step(lr)
         curve.append(mean([answer.reward for group in groups for answer in group]))
         progress(label, update, UPDATES, -curve[-1], time.perf_counter() - started)
     return Learnt(policy=freeze(policy), curve=curve)
@@ -834,11 +839,12 @@ def widest(rows: list[list[float]], across: list[float]) -> list[float]:
 def show_clouds(clouds: dict[str, Cloud]) -> None:
     plain, rloo = clouds["none"], clouds["RLOO, of its group"]
     print(f"\ngradients of {len(plain.gradients)} single answers of the reference")
-    print("  baseline             scatter  plain over it  pull")
+    print("  baseline             scatter  share  pull")
     for label, cloud in clouds.items():
-        ratio = plain.scatter / cloud.scatter
-        print(f"  {label:19} {cloud.scatter:8.2f} {ratio:14.2f} {cloud.pull:5.2f}")
-    print("""  scatter  mean squared distance of one answer's gradient from their mean
+        share = cloud.scatter / plain.scatter
+        print(f"  {label:19} {cloud.scatter:8.2f} {share:6.2f} {cloud.pull:5.2f}")
+    print("""  scatter  mean squared distance of one answer's gradient from their mean, and
+           its share of what it is without a baseline
   pull     how far the baseline moves that mean, squared, over what chance would""")
     towards = unit(centre(rloo.gradients))
     sideways = widest(plain.gradients, towards)
@@ -877,26 +883,25 @@ def experiment(seed: int, names: str | None) -> int:
 
     # Learning from the same number of answers, with and without.
     learnt = {
-        "no baseline": reinforce(world, "no baseline", no_baseline),
-        f"no baseline, r + {SHIFT:g}": reinforce(world, "rewards raised", no_baseline, SHIFT),
-        "RLOO": reinforce(world, "RLOO", leave_one_out),
+        "no baseline": reinforce(world, "no baseline", no_baseline, LR),
+        f"no baseline, r + {SHIFT:g}": reinforce(world, "raised", no_baseline, SHIFT_LR, SHIFT),
+        "RLOO": reinforce(world, "RLOO", leave_one_out, LR),
     }
     show_learning(learnt)
     verdicts = {"reference": judge(world.reference, world)}
     verdicts |= {label: judge(result.policy, world) for label, result in learnt.items()}
     show_verdicts(verdicts)
 
-    ratio = {label: clouds["none"].scatter / cloud.scatter for label, cloud in clouds.items()}
+    share = {label: cloud.scatter / clouds["none"].scatter for label, cloud in clouds.items()}
     pulls = max(clouds[label].pull for label in ("mean of all others", "RLOO, of its group"))
-    plain, raised, rloo = (late_gold(result.curve) for result in learnt.values())
+    _, raised, rloo = (late_gold(result.curve) for result in learnt.values())
     claims = [
         ("sum over tokens of p grad log p, largest entry", sum_over_tokens(world), "<=", 1e-12),
-        ("scatter, plain over mean of all others", ratio["mean of all others"], ">=", 2.5),
-        ("scatter, plain over RLOO", ratio["RLOO, of its group"], ">=", 2.5),
-        ("scatter, plain over twice the mean", ratio["twice the mean"], "<=", 0.97),
+        ("scatter, mean of all others, share of plain's", share["mean of all others"], "<=", 0.4),
+        ("scatter, RLOO, share of plain's", share["RLOO, of its group"], "<=", 0.5),
+        ("scatter, twice the mean, share of plain's", share["twice the mean"], ">=", 1.03),
         ("pull of the first two baselines, at most", pulls, "<=", 2.0),
-        ("gold late in learning, RLOO minus no baseline", rloo - plain, ">=", 0.01),
-        ("the same, minus no baseline, rewards raised", rloo - raised, ">=", 0.03),
+        ("late gold, RLOO minus no baseline, r raised", rloo - raised, ">=", 0.02),
     ]
     return check_claims(claims)
 
@@ -914,7 +919,7 @@ def check_settings() -> None:
     at_least(1, BATCH=BATCH, PRETRAIN_STEPS=PRETRAIN_STEPS, HELD_OUT_NAMES=HELD_OUT_NAMES)
     at_least(2, GROUP=GROUP, CLOUD=CLOUD, SAMPLES=SAMPLES)
     at_least(1, PROMPTS=PROMPTS, UPDATES=UPDATES)
-    at_least(0.0, PRETRAIN_LR=PRETRAIN_LR, LR=LR, SHIFT=SHIFT)
+    at_least(0.0, PRETRAIN_LR=PRETRAIN_LR, LR=LR, SHIFT=SHIFT, SHIFT_LR=SHIFT_LR)
 
 
 # --- letters that can be judged (shared) ----------------------------------------------------------
