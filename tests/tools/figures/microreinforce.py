@@ -17,6 +17,7 @@ def draw() -> Figure:
     clouds = m.measure_baselines(m.make_world(42, None))
     gc.enable()
     plain, rloo = clouds["none"], clouds["RLOO, of its group"]
+    run = style.printed("microreinforce")
     share = re.search(r"^  ok   scatter, RLOO, share of plain's +(\S+)", run, re.M)
     assert share and abs(float(share[1]) - rloo.scatter / plain.scatter) < 1e-3
     towards = m.unit(m.centre(rloo.gradients))
