@@ -1,16 +1,24 @@
 """Draw the figures: python -m tests.tools.figures [microppo bridge ...]
 
+docs/comparison.svg needs the runs that the page was made from: ... figures comparison FOLDER
+
 Needs the dependency group "figures". Each module micro*.py here has draw(), which returns the
 figure of that script, with DESCRIPTION, its text for those who cannot see it.
 """
 
 import importlib
 import sys
+from pathlib import Path
 
 from tests.tools import blocks
 from tests.tools.figures import diagrams, style
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["comparison"]:
+        comparison = importlib.import_module("tests.tools.figures.comparison")
+        figure = comparison.draw(Path(sys.argv[2]))
+        style.save(figure, style.ROOT / "docs" / "comparison.svg", comparison.DESCRIPTION)
+        sys.exit()
     for name, (draw, description) in diagrams.DIAGRAMS.items():
         if not sys.argv[1:] or name in sys.argv[1:]:
             style.save(draw(), style.ROOT / "docs" / f"{name}.svg", description)
