@@ -19,6 +19,9 @@ FAST = {
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
     "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
+    "microgrpo": {
+        "GROUP": 2, "PROMPTS": 3, "EPOCHS": 2, "CRITIC_EPOCHS": 1, "LOOKS": 4,
+    },
 }  # fmt: skip
 
 
