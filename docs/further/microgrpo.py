@@ -1048,7 +1048,8 @@ def show_rounds(group: Learnt, critic: Learnt) -> None:
     print(f"\ngold by round: {ROUNDS} rounds of {PROMPTS * GROUP} answers, {EPOCHS} epochs")
     for label, (_, rounds) in (("GRPO", group), ("PPO, with a critic", critic)):
         golds = [r.gold for r in rounds]
-        print(f"  {label:18} {sparkline(golds)} {golds[0]:.2f} to {golds[-1]:.2f}")
+        first, last = mean(golds[:3]), mean(golds[-3:])
+        print(f"  {label:18} {sparkline(golds)} {first:.2f} to {last:.2f}, three rounds each")
     print("\n  round  PPO's  GRPO's    KL  spread  length  clip   low  high   loss")
     for i, (r, other) in enumerate(zip(group.rounds, critic.rounds)):
         if i % max(1, ROUNDS // 12) == 0 or i == ROUNDS - 1:
@@ -1085,6 +1086,7 @@ def show_quarters(divided: list[float], plain: list[float]) -> None:
     print("\nA^2 by quarter of the reference's groups, least spread first")
     print(f"  divided by std        {' '.join(f'{share:6.1%}' for share in divided)}")
     print(f"  not divided           {' '.join(f'{share:6.1%}' for share in plain)}")
+    print("  divided, all groups teach alike, however little their rewards differ")
 
 
 def show_lengths(start: float, lengths: dict[str, Lengths]) -> None:
@@ -1094,6 +1096,7 @@ def show_lengths(start: float, lengths: dict[str, Lengths]) -> None:
         for word, length in zip(pair._fields, pair):
             text = f"{word}, divided by {label}"
             print(f"  {text:36}{length:5.1f} {bar(length / BLOCK_SIZE)}")
+    print("  by a constant, the step is 0 in the mean: what moves lengths there is chance")
 
 
 def experiment(seed: int, names: str | None) -> int:
@@ -1134,7 +1137,7 @@ def experiment(seed: int, names: str | None) -> int:
     claims = [
         ("first minibatches, largest |ratio - 1|", first, "<=", 1e-12),
         ("gold, GRPO minus reference", group - start, ">=", 0.12),
-        ("gain in gold, GRPO's share of PPO's", gained, ">=", 0.6),
+        ("gain in gold, GRPO's share of PPO's", gained, ">=", 0.7),
         ("silent groups, GRPO's minus the reference's", hushed, ">=", 0.2),
         ("A^2 in the quarter of least spread, undivided", plain[0], "<=", 0.12),
         ("tokens, blamed - praised, own length - constant", own - constant, ">=", 3.0),
