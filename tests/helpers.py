@@ -19,6 +19,13 @@ FAST = {
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
     "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
+    "microdistill": {
+        "STUDENT_EMBD": 2, "FEW": 6, "FEWER": 3, "SAME_STEPS": 4, "LOOK_EVERY": 2,
+    },
+    "microschedule": {"STEPS": 20, "LOOKS": 2},
+    "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
+                     "MASKS": 3, "DRAWS": 50},
+    "microbatchnorm": {"LAYERS": 3, "WIDTH": 4, "BATCH": 6, "PROBE": 10},
     "microgrpo": {
         "GROUP": 2, "PROMPTS": 3, "EPOCHS": 2, "CRITIC_EPOCHS": 1, "LOOKS": 4,
     },
@@ -45,7 +52,7 @@ def edited(script, folder, fast=True, **settings):
 def start(path, *arguments, flags=("-I",), **environment):
     """Run a script alone, in its own folder, and wait; bytes of both streams."""
     return subprocess.run(
-        [sys.executable, "-W", "error", *flags, path.name, *arguments],
+        [sys.executable, "-W", "error", "-X", "utf8", *flags, path.name, *arguments],
         cwd=path.parent,
         capture_output=True,
         stdin=subprocess.DEVNULL,

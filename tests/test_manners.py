@@ -1,7 +1,6 @@
 """How the scripts behave as commands: alone, interrupted, piped, given bad files, edited."""
 
 import os
-import pty
 import re
 import select
 import signal
@@ -14,6 +13,14 @@ from pathlib import Path
 
 from tests.helpers import ROOT, edited, start
 from tests.tools import blocks
+
+try:
+    import pty
+except ImportError:  # Windows
+    pty = None  # type: ignore[assignment]
+
+posix = unittest.skipUnless(os.name == "posix", "signals, pipes and shells of another kind")
+FULL = os.path.exists("/dev/full")
 
 ERROR = rb"^error: [^\n]+\n$"
 
@@ -53,10 +60,12 @@ class Manners(unittest.TestCase):
             self.assertLessEqual(max(map(len, lines)), 80, max(lines, key=len))
             self.assertEqual(list(copy.parent.iterdir()), [copy])
             # neither a closed stderr nor a full one changes the result
-            for where in ("2>&-", "2>/dev/full") if copy in self.copies else ():
+            streams = ["2>&-"] * (os.name == "posix") + ["2>/dev/full"] * FULL
+            for where in streams if copy in self.copies else ():
                 status, output, _ = self.shell(copy, f"$RUN {where}")
                 self.assertEqual((status, output), (one.returncode, one.stdout), where)
 
+    @unittest.skipUnless(FULL, "no /dev/full")
     def test_a_full_disk_gets_one_line(self):
         for copy in self.copies:
             status, _, errors = self.shell(copy, "$RUN >/dev/full")
@@ -115,6 +124,7 @@ class Manners(unittest.TestCase):
                     self.assertEqual(done.stdout, b"")
                     self.assertRegex(done.stderr, ERROR)
 
+    @posix
     def test_reader_that_leaves(self):
         for copy in self.copies:
             process = subprocess.Popen(
@@ -130,6 +140,7 @@ class Manners(unittest.TestCase):
             self.assertNotEqual(process.wait(60), 0)
             self.assertNotRegex(errors, b"Traceback|Exception|Broken")
 
+    @posix
     def test_interrupted(self):
         for copy in self.copies:
             with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +161,7 @@ class Manners(unittest.TestCase):
             self.assertTrue(errors.endswith(b"\ninterrupted\n"), errors)
             self.assertNotIn(b"Traceback", errors)
 
+    @posix
     def test_narrow_terminal(self):
         """Progress on a terminal of 40 columns stays within its line."""
         for copy in self.copies:
@@ -212,6 +224,22 @@ REFUSED = [
     (["microreinforce"], {"GROUP": 1}, "GROUP = 1"),
     (["microreinforce"], {"UPDATES": 0}, "UPDATES = 0"),
     (["microreinforce"], {"SHIFT": "float('nan')"}, "SHIFT = nan"),
+    (["microdistill"], {"STUDENT_EMBD": 3}, "STUDENT_EMBD = 3 is no multiple of N_HEAD = 2"),
+    (["microdistill"], {"FEWER": 7}, "FEWER = 7 is more than FEW = 6"),
+    (["microdistill"], {"TEMPERATURE": 0.0}, "TEMPERATURE = 0.0"),
+    (["microdistill"], {"SMOOTHING": 1.5}, "a share from 0 to 1"),
+    (["microschedule"], {"STEPS": 9}, "STEPS = 9: give a whole number from 10 on"),
+    (["microschedule"], {"LOW": 0.04}, "LOW = 0.04 is not below HIGH = 0.04"),
+    (["microschedule"], {"WARMUP": 1.5}, "WARMUP = 1.5: a share of the steps is at most 1"),
+    (["microschedule"], {"DECAY": 0.0}, "DECAY = 0.0"),
+    (["microdropout"], {"DROPOUT": 1.0}, "DROPOUT = 1.0: give a share above 0 and below 1"),
+    (["microdropout"], {"MORE_DROPOUT": 0.0}, "MORE_DROPOUT = 0.0: give a share above 0"),
+    (["microdropout"], {"DECAY": 101.0}, "LR * DECAY = 1.01 of each weight"),
+    (["microdropout"], {"PATIENCE": 0}, "PATIENCE = 0"),
+    (["microbatchnorm"], {"LAYERS": 0}, "LAYERS = 0"),
+    (["microbatchnorm"], {"BATCH": 1}, "BATCH = 1: give a whole number from 2 on"),
+    (["microbatchnorm"], {"EPS": 0.0}, "EPS = 0.0"),
+    (["microbatchnorm"], {"MOMENTUM": 1.5}, "MOMENTUM = 1.5: give a share from 0 to 1"),
     (["microgrpo"], {"GROUP": 1}, "GROUP = 1"),
     (["microgrpo"], {"LOOKS": 3}, "LOOKS = 3"),
     (["microgrpo"], {"LAMBDA": 1.01}, "from 0 to 1"),
@@ -226,6 +254,14 @@ ACCEPTED = [
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
     ("microgrpo", {"ROUNDS": 1, "EPOCHS": 1, "MINIBATCH": 99, "N_LAYER": 2, "BETA": 0.0}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
+    ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
+    ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
+    ("microschedule", {"STEPS": 10, "DROPS": "[]", "AVERAGED": 0.01, "LOOKS": 99, "N_LAYER": 2}),
+    ("microschedule", {"WARMUP": 1.0, "DECAY": 1.0, "AVERAGED": 1.0, "GAMMA": 0.0}),
+    ("microdropout", {"CONTEXT": 1, "STEPS": 1, "LOOK_EVERY": 1000, "DECAY": 0.0, "BATCH": 1}),
+    ("microdropout", {"CONTEXT": 8, "INIT_STD": 0.0, "LEARN_NAMES": 9999, "DROPOUT": 0.99}),
+    ("microbatchnorm", {"LAYERS": 1, "WIDTH": 1, "CONTEXT": 1, "STEPS": 1, "BATCH": 2}),
+    ("microbatchnorm", {"LR": 1e9, "INIT_STD": 0.0, "NOISE": 3.0, "STEPS": 12}),
 ]
 
 
