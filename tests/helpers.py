@@ -26,6 +26,9 @@ FAST_OF: dict[str, dict[str, object]] = {
     "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
                      "MASKS": 3, "DRAWS": 50},
     "microbatchnorm": {"LAYERS": 3, "WIDTH": 4, "BATCH": 6, "PROBE": 10},
+    "microgrpo": {
+        "GROUP": 2, "PROMPTS": 3, "EPOCHS": 2, "CRITIC_EPOCHS": 1, "LOOKS": 4,
+    },
 }  # fmt: skip
 
 

@@ -240,6 +240,10 @@ REFUSED = [
     (["microbatchnorm"], {"BATCH": 1}, "BATCH = 1: give a whole number from 2 on"),
     (["microbatchnorm"], {"EPS": 0.0}, "EPS = 0.0"),
     (["microbatchnorm"], {"MOMENTUM": 1.5}, "MOMENTUM = 1.5: give a share from 0 to 1"),
+    (["microgrpo"], {"GROUP": 1}, "GROUP = 1"),
+    (["microgrpo"], {"LOOKS": 3}, "LOOKS = 3"),
+    (["microgrpo"], {"LAMBDA": 1.01}, "from 0 to 1"),
+    (["microgrpo"], {"BETA": -0.1}, "BETA = -0.1"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -248,6 +252,7 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
+    ("microgrpo", {"ROUNDS": 1, "EPOCHS": 1, "MINIBATCH": 99, "N_LAYER": 2, "BETA": 0.0}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
     ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
     ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
