@@ -18,6 +18,7 @@ FAST = {
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
+    "microrlaif": {"MEASURED": 20, "TEACH_STEPS": 5},
     "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
 }  # fmt: skip
 

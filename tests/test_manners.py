@@ -212,6 +212,10 @@ REFUSED = [
     (["microreinforce"], {"GROUP": 1}, "GROUP = 1"),
     (["microreinforce"], {"UPDATES": 0}, "UPDATES = 0"),
     (["microreinforce"], {"SHIFT": "float('nan')"}, "SHIFT = nan"),
+    (["microrlaif"], {"EXEMPLARY": 1.5}, "EXEMPLARY = 1.5"),
+    (["microrlaif"], {"TEACH_STEPS": 0}, "TEACH_STEPS = 0"),
+    (["microrlaif"], {"BETA": 0.0}, "BETA = 0.0"),
+    (["microrlaif"], {"MEASURED": 0}, "MEASURED = 0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -220,6 +224,7 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
+    ("microrlaif", {"PAIRS": 1, "MEASURED": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
 ]
 
