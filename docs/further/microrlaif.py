@@ -947,7 +947,7 @@ def experiment(seed: int, names: str | None) -> int:
     world = make_world(seed, names)
     examples = exemplary(world.names)
     print(f"microrlaif, seed {seed}: a reference that has learnt {len(world.names)} names")
-    print(f"the constitution: the best {len(examples)} of them, from gold {gold(examples[-1]):.2f} on")
+    print(f"the constitution: the {len(examples)} best of them, gold from {gold(examples[-1]):.2f}")
     print(f"  {words(examples, 76)}")
 
     # The labeller; and answers to compare, which the person has compared first.
@@ -980,7 +980,7 @@ def claims_of(habits: dict[str, Habits], verdicts: dict[str, Verdict]) -> list[C
     letters = verdicts["AI, total"].length / verdicts["reference"].length
     return [
         ("agreement, person minus AI per token", human.agreement - token.agreement, ">=", 0.03),
-        ("agreement, AI minus no constitution", token.agreement - none.agreement, ">=", 0.03),
+        ("agreement, AI minus no constitution", token.agreement - none.agreement, ">=", 0.02),
         ("shorter preferred, total minus per token", total.shorter - token.shorter, ">=", 0.12),
         ("bias to the familiar, AI minus person", gap(token) - gap(human), ">=", 0.25),
         ("unfamiliar, ratio minus per token", ratio.unfamiliar - token.unfamiliar, ">=", 0.08),

@@ -96,6 +96,18 @@ MUTANTS = [
     ("micromoe", "v_grad[:] = [old + h_j * g_i", "v_grad[:] = [h_j * g_i"),
     ("micromoe", "        goal = loss + total(balances) * (weight / len(balances))", "        pass"),
     ("microppo", "advantages = normalize(raw)", "advantages = raw"),
+    # RLAIF
+    ("microrlaif", "key=gold, reverse=True)", "key=gold)"),
+    ("microrlaif", "labeller = unfreeze(reference)", "labeller = unfreeze(init_model(len(alphabet), rng))"),
+    ("microrlaif", 'sorted((text["chosen"], text["rejected"]))', '(text["chosen"], text["rejected"])'),
+    ("microrlaif", "for model in (labeller, reference))", "for model in (reference, labeller))"),
+    ("microrlaif", "lambda y: mean(y.q) - mean(y.p)", "lambda y: mean(y.q) + mean(y.p)"),
+    ("microrlaif", "rejected, chosen = sorted(pair, key=score)", "chosen, rejected = sorted(pair, key=score)"),
+    ("microrlaif", "known = mean(better.p) > mean(worse.p)", "known = mean(better.q) > mean(worse.q)"),
+    ("microrlaif", "shorter.append(prefers(short, long))", "shorter.append(prefers(long, short))"),
+    ("microrlaif", "pairs[:PAIRS], pairs[PAIRS:]", "pairs[:PAIRS], pairs[MEASURED:]"),
+    ("microrlaif", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, beta * ratio_l], 1"),
+    ("microrlaif", "gap(token) - gap(human)", "gap(token) - gap(ratio)"),
     ("microppo", "targets = [[a + v for a, v", "targets = [[a for a, v"),
 ]  # fmt: skip
 
