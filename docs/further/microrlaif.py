@@ -14,10 +14,13 @@ which has no constitution.
 
 What to look for: the labels of the model make names as good as the person's do. But its errors are
 no noise, they have a direction. A likelihood prefers what is short, and what is familiar (Wataoka
-et al. 2024, arXiv:2410.21819, found that in large judges), and the policy learns that too. And good
-names prove little: the labels of the reference, which only say that it likes what it likes, raise
-the gold score nearly as much. What the constitution added shows where the better answer is the
-unfamiliar one.
+et al. 2024, arXiv:2410.21819, found the second in large judges), and the policy learns that too.
+And good names prove little: the labels of the reference, which only say that it likes what it
+likes, raise the gold score about as much. What the constitution added shows where the better answer
+is the unfamiliar one.
+
+What this toy cannot show: that judging is easier than doing. The labeller writes better names than
+the policies that learn from it, and knows what is good from names that a person has picked.
 
 Use it when a model judges well and people's time is short. First measure it against some labels of
 people, as here. Not when nobody has: more labels make noise smaller, but no bias.
@@ -906,8 +909,9 @@ def errors(pairs: list[tuple[Reading, Reading]], score: Score) -> list[list[Read
 
 
 def show_errors(wrong: list[list[Reading]]) -> None:
-    print("\nwhere AI, per token errs: what it rejects      and what it prefers")
-    print(" " * 19 + "   gold  log q  log p" + " " * 16 + "gold  log q  log p")
+    print("\nsome of the labeller's errors, when it judges per token")
+    columns = f"{'gold':>5} {'log q':>6} {'log p':>6}"
+    print(f"  {'rejected':>15} {columns}  {'preferred':>15} {columns}")
     for worse, better in wrong[:6]:
         for y in (better, worse):
             print(f"  {y.prompt + y.answer:>15} {gold_of(y):5.2f}", end="")
@@ -984,8 +988,8 @@ def claims_of(habits: dict[str, Habits], verdicts: dict[str, Verdict]) -> list[C
         ("shorter preferred, total minus per token", total.shorter - token.shorter, ">=", 0.12),
         ("bias to the familiar, AI minus person", gap(token) - gap(human), ">=", 0.25),
         ("unfamiliar, ratio minus per token", ratio.unfamiliar - token.unfamiliar, ">=", 0.08),
-        ("gold, AI ratio minus person", golds["AI, ratio"] - golds["person"], ">=", -0.1),
-        ("gold, no constitution minus reference", control, ">=", 0.03),
+        ("gold, AI per token minus person", golds["AI, per token"] - golds["person"], ">=", -0.1),
+        ("gold, no constitution minus reference", control, ">=", 0.05),
         ("letters, AI total over reference", letters, "<=", 0.85),
     ]
 
