@@ -106,7 +106,7 @@ MUTANTS = [
     ("microrlaif", "known = mean(better.p) > mean(worse.p)", "known = mean(better.q) > mean(worse.q)"),
     ("microrlaif", "shorter.append(prefers(short, long))", "shorter.append(prefers(long, short))"),
     ("microrlaif", "pairs[:PAIRS], pairs[PAIRS:]", "pairs[:PAIRS], pairs[MEASURED:]"),
-    ("microrlaif", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, beta * ratio_l], 1"),
+    ("microrlaif", "margin = beta * (ratio_w - ratio_l)", "margin = beta * (ratio_l - ratio_w)"),
     ("microrlaif", "gap(token) - gap(human)", "gap(token) - gap(ratio)"),
     ("microppo", "targets = [[a + v for a, v", "targets = [[a for a, v"),
 ]  # fmt: skip
