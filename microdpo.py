@@ -657,10 +657,16 @@ def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
     """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
 
     ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
-    nats, Values or floats. sigmoid(a - b) = e^a / (e^a + e^b), so this is the cross-entropy of the
-    logits (beta ratio_w, beta ratio_l), which does not overflow, whatever the margin.
+    nats, Values or floats. With m for the margin, the loss is log(1 + e^-m) and its derivative
+    -1 / (1 + e^m); written with e^-|m|, which neither overflows nor drowns in the 1.
     """
-    return cross_entropy([beta * ratio_w, beta * ratio_l], 0)
+    margin = beta * (ratio_w - ratio_l)
+    m = margin.data if isinstance(margin, Value) else margin
+    small = math.exp(-abs(m))
+    loss = max(-m, 0.0) + math.log1p(small)
+    if not isinstance(margin, Value):
+        return loss
+    return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))
 
 
 class Pair(NamedTuple):

@@ -43,7 +43,7 @@ def edited(script, folder, fast=True, **settings):
 def start(path, *arguments, flags=("-I",), **environment):
     """Run a script alone, in its own folder, and wait; bytes of both streams."""
     return subprocess.run(
-        [sys.executable, "-W", "error", *flags, path.name, *arguments],
+        [sys.executable, "-W", "error", "-X", "utf8", *flags, path.name, *arguments],
         cwd=path.parent,
         capture_output=True,
         stdin=subprocess.DEVNULL,

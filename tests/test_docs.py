@@ -8,7 +8,7 @@ import unittest
 import microppo
 from microppo import Value
 from tests.helpers import ROOT
-from tests.tools import blocks, mutants
+from tests.tools import blocks, links, mutants
 
 IMPLEMENTATION = (ROOT / "docs" / "implementation.md").read_text("utf-8")
 INTERFACE = (ROOT / "docs" / "autograd-interface.md").read_text("utf-8")
@@ -121,14 +121,28 @@ class Interface(unittest.TestCase):
             self.assertIn(f"`{name}(", INTERFACE)
 
 
+KOREAN = (ROOT / "docs" / "README.ko.md").read_text("utf-8")
+
+
 class FrontDoor(unittest.TestCase):
-    def test_line_counts(self):
+    def test_the_korean_page_has_the_same_commands_output_and_numbers(self):
+        for fence in ("sh", "text"):
+            fenced = re.compile(rf"```{fence}\n(.*?)```", re.S)
+            self.assertEqual(fenced.findall(README), fenced.findall(KOREAN))
+        for path in (p for p in blocks.scripts() if p.parent == ROOT):
+            numbers = [
+                re.findall(r"\d[\d,]*", re.sub(r"\]\([^)]*\)", "", line))
+                for page in (README, KOREAN)
+                for line in page.splitlines()
+                if line.startswith(f"| [{path.name}]")
+            ]
+            self.assertEqual(len(numbers), 2)
+            self.assertEqual(sorted(numbers[0]), sorted(numbers[1]), path.name)
+
+    def test_every_script_has_a_row_with_its_line_counts(self):
         for path in blocks.scripts():
             row = next(line for line in README.splitlines() if f"| [{path.name}]" in line)
-            text = path.read_text("utf-8")
-            algorithm = text.split("\n# 6. ")[1].split("\n# 7. ")[0]
-            lines = len(algorithm.splitlines())
-            self.assertIn(f"| {lines:,} of {len(text.splitlines()):,} |", row)
+            self.assertIn(f"| {links.counts(path)} |", row)
 
     def test_excerpts_are_in_the_scripts(self):
         text = "\n".join(path.read_text("utf-8") for path in blocks.scripts())
@@ -150,6 +164,9 @@ class FrontDoor(unittest.TestCase):
         for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
             for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_links_to_functions_have_the_present_lines(self):
+        self.assertEqual(links.outdated(), [])
 
     def test_every_mutation_is_of_the_present_text(self):
         for script, old, _ in mutants.MUTANTS:

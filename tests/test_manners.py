@@ -1,7 +1,6 @@
 """How the scripts behave as commands: alone, interrupted, piped, given bad files, edited."""
 
 import os
-import pty
 import re
 import select
 import signal
@@ -14,6 +13,14 @@ from pathlib import Path
 
 from tests.helpers import ROOT, edited, start
 from tests.tools import blocks
+
+try:
+    import pty
+except ImportError:  # Windows
+    pty = None  # type: ignore[assignment]
+
+posix = unittest.skipUnless(os.name == "posix", "signals, pipes and shells of another kind")
+FULL = os.path.exists("/dev/full")
 
 ERROR = rb"^error: [^\n]+\n$"
 
@@ -53,10 +60,12 @@ class Manners(unittest.TestCase):
             self.assertLessEqual(max(map(len, lines)), 80, max(lines, key=len))
             self.assertEqual(list(copy.parent.iterdir()), [copy])
             # neither a closed stderr nor a full one changes the result
-            for where in ("2>&-", "2>/dev/full") if copy in self.copies else ():
+            streams = ["2>&-"] * (os.name == "posix") + ["2>/dev/full"] * FULL
+            for where in streams if copy in self.copies else ():
                 status, output, _ = self.shell(copy, f"$RUN {where}")
                 self.assertEqual((status, output), (one.returncode, one.stdout), where)
 
+    @unittest.skipUnless(FULL, "no /dev/full")
     def test_a_full_disk_gets_one_line(self):
         for copy in self.copies:
             status, _, errors = self.shell(copy, "$RUN >/dev/full")
@@ -115,6 +124,7 @@ class Manners(unittest.TestCase):
                     self.assertEqual(done.stdout, b"")
                     self.assertRegex(done.stderr, ERROR)
 
+    @posix
     def test_reader_that_leaves(self):
         for copy in self.copies:
             process = subprocess.Popen(
@@ -130,6 +140,7 @@ class Manners(unittest.TestCase):
             self.assertNotEqual(process.wait(60), 0)
             self.assertNotRegex(errors, b"Traceback|Exception|Broken")
 
+    @posix
     def test_interrupted(self):
         for copy in self.copies:
             with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +161,7 @@ class Manners(unittest.TestCase):
             self.assertTrue(errors.endswith(b"\ninterrupted\n"), errors)
             self.assertNotIn(b"Traceback", errors)
 
+    @posix
     def test_narrow_terminal(self):
         """Progress on a terminal of 40 columns stays within its line."""
         for copy in self.copies:

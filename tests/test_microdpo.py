@@ -60,6 +60,20 @@ class Loss(unittest.TestCase):
 
                     self.assertAlmostEqual(chosen.grad, slope(f, margin / beta - 2.0, 1e-4), 6)
 
+    def test_exact_at_large_margins(self):
+        """To 1e-12 of their size, where e^-m alone is the loss, or m is."""
+        for margin in (15.0, 30.0, 36.0, 40.0, 700.0, -15.0, -36.0, -700.0):
+            chosen = Value(margin)
+            loss = m.dpo_loss(chosen, 0.0, 1.0)
+            loss.backward()
+            # by series: log(1 + x) = x - x^2/2 + x^3/3, and x = e^-|m| is below 1e-6 here
+            x = math.exp(-abs(margin))
+            want = max(-margin, 0.0) + x - x * x / 2 + x**3 / 3
+            self.assertLess(abs(loss.data / want - 1.0), 1e-12, margin)
+            want = -x / (1 + x) if margin > 0 else -1 / (1 + x)
+            self.assertLess(abs(chosen.grad / want - 1.0), 1e-12, margin)
+            self.assertEqual(m.dpo_loss(margin, 0.0, 1.0), loss.data)
+
     def test_by_hand(self):
         # beta 0.5, ratios 0.3 and -0.9: margin 0.6, loss ln(1 + e^-0.6)
         self.assertAlmostEqual(m.dpo_loss(0.3, -0.9, 0.5), 0.43748795, 8)

@@ -279,6 +279,11 @@ class Measures(unittest.TestCase):
         self.assertAlmostEqual(m.variety(["abcd", "abc"]), 3 / (2 ** (2 / 3)), 12)
         self.assertEqual(m.variety(["a", ""]), 1.0)
 
+    def test_late_gold_is_the_second_half(self):
+        self.assertEqual(m.late_gold([9.0, 9.0, 1.0, 2.0]), 1.5)
+        self.assertEqual(m.late_gold([9.0, 1.0, 3.0]), 2.0)
+        self.assertEqual(m.late_gold([5.0]), 5.0)
+
     def test_judging(self):
         w = world()
         verdict = m.judge(w.reference, w)
@@ -316,7 +321,7 @@ class Experiment(unittest.TestCase):
         def fake_reinforce(world, label, baseline, shift=0.0):
             calls.append((baseline, shift))
             name = "RLOO" if baseline is m.leave_one_out else "raised" if shift else "none"
-            return m.Learnt(policy={"name": name}, curve=[0.0])
+            return m.Learnt(policy={"name": name}, curve=[9.9, 9.9, golds[name], golds[name]])
 
         def fake_judge(policy, world):
             return m.Verdict(

@@ -3,6 +3,8 @@
     python tests/tools/kept_runs.py check    run all, compare with what is kept; CI does this
     python tests/tools/kept_runs.py write    run all, keep what they print
 
+With names of scripts behind it, only those.
+
 Two runs at a time; some minutes. Every run has to keep its claims. Where interpreter and platform
 are those that the runs were kept on (docs/runs/README.md), stdout is compared to the byte;
 elsewhere rounding differs, and the exit status has to do.
@@ -39,12 +41,13 @@ def run(path: Path) -> tuple[Path, int, str, float]:
     return path, done.returncode, done.stdout, time.perf_counter() - start
 
 
-def main(mode: str) -> int:
+def main(mode: str, names: list[str]) -> int:
+    chosen = [path for path in scripts() if not names or path.stem in names]
     failed = 0
     kept_on = (RUNS / "README.md").read_text("utf-8") if (RUNS / "README.md").exists() else ""
     same_machine = HERE in kept_on
     with ThreadPoolExecutor(2) as pool:
-        for path, status, output, seconds in pool.map(run, scripts()):
+        for path, status, output, seconds in pool.map(run, chosen):
             words = f"{path.name}: {seconds:.0f} s, exit status {status}"
             kept = RUNS / f"{path.stem}.txt"
             if mode == "write":
@@ -63,6 +66,6 @@ def main(mode: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["check"], ["write"]):
+    if sys.argv[1:2] not in (["check"], ["write"]):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

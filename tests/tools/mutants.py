@@ -60,9 +60,9 @@ MUTANTS = [
     ("microlora", "merged, small = freeze(base), freeze(adapter)", "merged, small = base, freeze(adapter)"),
     ("microlora", "[c * y - s * x for x, y in zip(p, q)]", "[c * y + s * x for x, y in zip(p, q)]"),
     # DPO
-    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, -beta * ratio_l], 0"),
-    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[ratio_w, ratio_l], 0"),
-    ("microdpo", "[beta * ratio_w, beta * ratio_l], 0", "[beta * ratio_w, beta * ratio_l], 1"),
+    ("microdpo", "margin = beta * (ratio_w - ratio_l)", "margin = beta * (ratio_w + ratio_l)"),
+    ("microdpo", "margin = beta * (ratio_w - ratio_l)", "margin = ratio_w - ratio_l"),
+    ("microdpo", "small if m > 0.0 else 1.0", "small if m < 0.0 else 1.0"),
     ("microdpo", "chance if margin > 0.0 else 1.0 - chance", "float(margin > 0.0)"),
     ("microdpo", "zip([prompt[-1], *answer], answer)", "zip([prompt[-1], *answer], answer[:-1])"),
     ("microdpo", "return flow(name) - repeats(name)", "return flow(name)"),

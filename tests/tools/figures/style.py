@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[3]
 
-# Middle tones, at least 4.5:1 against white and against GitHub's dark ground (#0d1117) where text
-# is drawn in them.
-INK = "#757b84"
-BLUE, RED, GREEN, PURPLE, ORANGE = "#2f7fd0", "#d1493f", "#2c8a50", "#9467d8", "#b26a00"
+# Middle tones, 4.3:1 against white and against GitHub's dark ground (#0d1117) alike: no color can
+# have more against both.
+INK = "#747a83"
+BLUE, RED, GREEN, PURPLE, ORANGE = "#2e7bca", "#d24c42", "#2c8a50", "#8f60d6", "#af6800"
 
 mpl.rcParams.update({
     "svg.fonttype": "none",  # text stays text
