@@ -969,7 +969,7 @@ def experiment(seed: int, names: str | None) -> int:
     pairs = [read_both(text, labeller, world.reference, world.alphabet) for text in texts]
     texts, pairs, held_out = texts[:PAIRS], pairs[:PAIRS], pairs[PAIRS:]
     measured = {"person": habits(held_out, person)}
-    measured |= {label: habits(held_out, by(score)) for label, score in SCORES.items()}
+    measured |= {name: habits(held_out, by(score)) for name, score in SCORES.items()}
     show_errors(errors(held_out, SCORES["AI, per token"]))
     show_habits(measured, len(held_out))
 
