@@ -38,7 +38,7 @@ def draw() -> Figure:
         ax.plot([familiar], [y], "o", color=BLUE, markersize=9, zorder=2)
         ax.plot([unfamiliar], [y], "o", color=RED, markersize=9, zorder=2)
         if familiar - unfamiliar > 0.15:
-            middle = (familiar + unfamiliar) / 2
+            middle = unfamiliar + 0.6 * (familiar - unfamiliar)
             gap = f"{familiar - unfamiliar:.2f}"
             ax.text(middle, y + 0.14, gap, ha="center", color=INK, fontsize=11)
     human = measured["person"]
@@ -53,6 +53,6 @@ def draw() -> Figure:
     ax.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"])
     ax.set_xlim(-0.05, 1.12)
     ax.set_ylim(-0.7, len(NAMES) - 0.5)
-    ax.set_xlabel("agreement with the gold score, by whether the better answer is familiar")
+    ax.set_xlabel("agreement where the better name is familiar, or not")
     ax.set_title("A likelihood judges well what it knows", loc="left")
     return figure
