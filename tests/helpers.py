@@ -18,6 +18,7 @@ FAST = {
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
+    "microrlaif": {"MEASURED": 20, "TEACH_STEPS": 5},
     "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
     "microdistill": {
         "STUDENT_EMBD": 2, "FEW": 6, "FEWER": 3, "SAME_STEPS": 4, "LOOK_EVERY": 2,

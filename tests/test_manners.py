@@ -244,6 +244,10 @@ REFUSED = [
     (["microgrpo"], {"LOOKS": 3}, "LOOKS = 3"),
     (["microgrpo"], {"LAMBDA": 1.01}, "from 0 to 1"),
     (["microgrpo"], {"BETA": -0.1}, "BETA = -0.1"),
+    (["microrlaif"], {"EXEMPLARY": 1.5}, "EXEMPLARY = 1.5"),
+    (["microrlaif"], {"TEACH_STEPS": 0}, "TEACH_STEPS = 0"),
+    (["microrlaif"], {"BETA": 0.0}, "BETA = 0.0"),
+    (["microrlaif"], {"MEASURED": 0}, "MEASURED = 0"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -253,6 +257,7 @@ ACCEPTED = [
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
     ("microgrpo", {"ROUNDS": 1, "EPOCHS": 1, "MINIBATCH": 99, "N_LAYER": 2, "BETA": 0.0}),
+    ("microrlaif", {"PAIRS": 1, "MEASURED": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
     ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
     ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),

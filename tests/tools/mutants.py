@@ -133,6 +133,18 @@ MUTANTS = [
     ("microgrpo", "return shares[0] + shares[-1]", "return shares[-1]"),
     ("microgrpo", "constant[i] -= w.grad / (typical * len(lessons))", "constant[i] -= w.grad / typical"),
     ("microppo", "advantages = normalize(raw)", "advantages = raw"),
+    # RLAIF
+    ("microrlaif", "key=gold, reverse=True)", "key=gold)"),
+    ("microrlaif", "labeller = unfreeze(reference)", "labeller = unfreeze(init_model(len(alphabet), rng))"),
+    ("microrlaif", 'sorted((text["chosen"], text["rejected"]))', '(text["chosen"], text["rejected"])'),
+    ("microrlaif", "for model in (labeller, reference))", "for model in (reference, labeller))"),
+    ("microrlaif", "lambda y: mean(y.q) - mean(y.p)", "lambda y: mean(y.q) + mean(y.p)"),
+    ("microrlaif", "rejected, chosen = sorted(pair, key=score)", "chosen, rejected = sorted(pair, key=score)"),
+    ("microrlaif", "known = mean(better.p) > mean(worse.p)", "known = mean(better.q) > mean(worse.q)"),
+    ("microrlaif", "shorter.append(prefers(short, long))", "shorter.append(prefers(long, short))"),
+    ("microrlaif", "pairs[:PAIRS], pairs[PAIRS:]", "pairs[:PAIRS], pairs[MEASURED:]"),
+    ("microrlaif", "margin = beta * (ratio_w - ratio_l)", "margin = beta * (ratio_l - ratio_w)"),
+    ("microrlaif", "gap(token) - gap(human)", "gap(token) - gap(ratio)"),
     ("microppo", "targets = [[a + v for a, v", "targets = [[a for a, v"),
     # distillation
     ("microdistill", "return t * t * kl\n", "return kl\n"),
