@@ -984,8 +984,8 @@ def experiment(seed: int, names: str | None) -> int:
     return check_claims(claims_of(measured, verdicts))
 
 
-def claims_of(habits: dict[str, Habits], verdicts: dict[str, Verdict]) -> list[Claim]:
-    human, total, token, ratio, none = habits.values()
+def claims_of(measured: dict[str, Habits], verdicts: dict[str, Verdict]) -> list[Claim]:
+    human, total, token, ratio, none = measured.values()
     golds = {name: verdict.gold for name, verdict in verdicts.items()}
     control = golds["no constitution"] - golds["reference"]
     letters = verdicts["AI, total"].length / verdicts["reference"].length

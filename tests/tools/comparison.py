@@ -19,7 +19,7 @@ import tests  # noqa: F401, I001  (finds the further scripts)
 from tests.tools import blocks
 from tests.tools.blocks import ROOT
 
-VERDICT = r" +([\d.]+) \+- [\d.]+ +(-?[\d.]+) .* ([\d.]+)%$"  # gold, KL, unfinished
+VERDICT = r" +(?:-?[\d.]+ +)?([\d.]+) \+- [\d.]+ +(-?[\d.]+) .* ([\d.]+)%$"  # gold, KL, unfinished
 
 
 class Entry(NamedTuple):
@@ -79,7 +79,7 @@ def costs(script: str) -> tuple[str, str, int]:
         count = m.ROUNDS * m.PROMPTS * m.GROUP
         asked = m.ROUNDS * m.PROMPTS * m.GROUP * (m.GROUP - 1) // 2
         return f"{asked:,} comparisons", f"{count}", floats
-    return f"{m.AI_LABELS} of a model's", f"{2 * m.AI_LABELS} beforehand", floats
+    return f"{m.PAIRS} of a model's", f"{2 * m.PAIRS} beforehand", floats
 
 
 def lines_of(script: str) -> int:
