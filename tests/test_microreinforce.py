@@ -349,7 +349,7 @@ class Experiment(unittest.TestCase):
             ],
         )
         got = [round(measured, 9) for _, measured, _, _ in seen]
-        self.assertEqual(got, [0.0, 0.2, 0.4, 2.0, 1.5, 0.25])
+        self.assertEqual(got, [0.0, 0.2, 0.4, 10.0, 1.5, 0.25])
 
 
 if __name__ == "__main__":
