@@ -168,6 +168,8 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
         print(*found[-1], sep=" | ", flush=True)
     for path in sorted(Path(os.path.expanduser("~/.pyenv/versions")).glob("*/bin/python")):
         version = path.parents[1].name
+        if tuple(map(int, version.split(".")[:2])) < (3, 10):
+            continue
         done = subprocess.run(
             [str(path), "-W", "error", "-X", "dev", "-I", copy.name], cwd=folder,
             capture_output=True, check=False,
