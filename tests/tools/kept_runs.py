@@ -3,13 +3,15 @@
     python tests/tools/kept_runs.py check    run all, compare with what is kept; CI does this
     python tests/tools/kept_runs.py write    run all, keep what they print
 
-With names of scripts behind it, only those.
+With names of scripts behind it, only those. With --limit SECONDS behind that, no run is started
+after so many seconds, and what was left out is named: for a machine that is slow today.
 
 Two runs at a time; some minutes. Every run has to keep its claims. Where interpreter and platform
 are those that the runs were kept on (docs/runs/README.md), stdout is compared to the byte;
 elsewhere rounding differs, and the exit status has to do.
 """
 
+import math
 import platform
 import subprocess
 import sys
@@ -26,8 +28,11 @@ HERE = f"{PYTHON}, {platform.system()} {platform.machine()}"
 NOTE = "What each script prints, written by `python tests/tools/kept_runs.py write` on"
 
 
-def run(path: Path) -> tuple[Path, int, str, float]:
+def run_before(end: float, path: Path) -> tuple[int, str, float] | None:
+    """(exit status, stdout, seconds) of a run, or None if it is too late to start it."""
     start = time.perf_counter()
+    if start > end:
+        return None
     command = [sys.executable, "-I", path.name]
     done = subprocess.run(
         command,
@@ -38,16 +43,21 @@ def run(path: Path) -> tuple[Path, int, str, float]:
         env={"PYTHONUTF8": "1"},
         check=False,
     )
-    return path, done.returncode, done.stdout, time.perf_counter() - start
+    return done.returncode, done.stdout, time.perf_counter() - start
 
 
-def main(mode: str, names: list[str]) -> int:
+def main(mode: str, names: list[str], limit: float = math.inf) -> int:
+    end = time.perf_counter() + limit
     chosen = [path for path in scripts() if not names or path.stem in names]
     failed = 0
     kept_on = (RUNS / "README.md").read_text("utf-8") if (RUNS / "README.md").exists() else ""
     same_machine = HERE in kept_on
     with ThreadPoolExecutor(2) as pool:
-        for path, status, output, seconds in pool.map(run, chosen):
+        for path, done in zip(chosen, pool.map(lambda path: run_before(end, path), chosen)):
+            if done is None:
+                print(f"{path.name}: not run, the time is over", flush=True)
+                continue
+            status, output, seconds = done
             words = f"{path.name}: {seconds:.0f} s, exit status {status}"
             kept = RUNS / f"{path.stem}.txt"
             if mode == "write":
@@ -68,4 +78,9 @@ def main(mode: str, names: list[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] not in (["check"], ["write"]):
         sys.exit(__doc__)
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    arguments = sys.argv[2:]
+    limit = math.inf
+    if arguments[-2:-1] == ["--limit"]:
+        limit = float(arguments[-1])
+        del arguments[-2:]
+    sys.exit(main(sys.argv[1], arguments, limit))
