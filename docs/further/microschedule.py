@@ -711,7 +711,7 @@ def show_paths(results: dict[str, Result]) -> None:
         for label in PATHS
     }
     most = max(max(xs) for xs in below.values()) or 1.0
-    print(f"\n{'':17}{'the path, to its peak of ' + str(HIGH):37}loss below the constant run's")
+    print(f"\n{'':17}{'the path, to its peak of ' + str(HIGH):37}loss below constant's")
     for label, path in PATHS.items():
         course = strip(parts([path(step, STEPS) for step in range(STEPS)], 30))
         print(f"  {label:14} |{course}|    |{strip([x / most for x in below[label]])}|")
