@@ -803,7 +803,7 @@ def serve(task: Task, adapters: dict[str, Model], targets: dict[str, Names]) -> 
         for name, target in targets.items():
             losses[label, name] = mean_loss(model, target.held_out, task.alphabet)
             print(f"{losses[label, name]:10.3f}", end="")
-        print(f"  {words(names, 30)}")
+        print(f"  {words(names, 20)}")
     return min(losses[b, a] - losses[a, a] for a in adapters for b in adapters if a != b)
 
 

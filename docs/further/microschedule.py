@@ -715,8 +715,8 @@ def show_paths(results: dict[str, Result]) -> None:
     for label, path in PATHS.items():
         course = strip(parts([path(step, STEPS) for step in range(STEPS)], 30))
         print(f"  {label:14} |{course}|    |{strip([x / most for x in below[label]])}|")
-    print(f"""  From the first step to the last. Right: training loss, on the same names; blank
-  where it is not below, a full mark is {most:.2f} nats.""")
+    print(f"""  From the first step to the last. Right: training loss, on the same names;
+  blank where it is not below, a full mark is {most:.2f} nats.""")
 
 
 def show_tenths(results: dict[str, Result]) -> None:
@@ -745,8 +745,8 @@ def show_losses(high: dict[str, Result], low: dict[str, Result]) -> None:
     print(f"at the peak of {HIGH} these are\n{'':12}{looks}")
     print("  averaged  one model, the mean of the constant run's weights over its last", end="")
     print(f""" {AVERAGED:.0%}
-  Of step, linear and cosine none is better: their means over seeds differ by less
-  than 0.01, and those of single runs by more.""")
+  Of step, linear and cosine none is better: their means over seeds differ by
+  less than 0.01, and those of single runs by more.""")
 
 
 def show_warmup(task: Task, high: dict[str, Result]) -> None:
