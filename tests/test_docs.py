@@ -68,6 +68,12 @@ class KeptRuns(unittest.TestCase):
             self.assertIn("\n  ok   ", run, path.name)
             self.assertNotIn("\n  FAIL ", run, path.name)
 
+    def test_a_full_run_fits_into_80_columns(self):
+        for path in blocks.scripts():
+            run = (ROOT / "docs" / "runs" / f"{path.stem}.txt").read_text("utf-8")
+            for line in run.splitlines():
+                self.assertLessEqual(len(line), 80, f"{path.name}: {line}")
+
     def test_the_kept_runs_are_of_the_present_claims(self):
         for path in blocks.scripts():
             body = path.read_text("utf-8").split("# 7. EXPERIMENT")[1]
@@ -131,7 +137,7 @@ class FrontDoor(unittest.TestCase):
             self.assertEqual(fenced.findall(README), fenced.findall(KOREAN))
         for path in (p for p in blocks.scripts() if p.parent == ROOT):
             numbers = [
-                re.findall(r"\d[\d,]*", re.sub(r"\]\([^)]*\)", "", line))
+                re.findall(r"\d(?:[\d,]*\d)?", re.sub(r"\]\([^)]*\)", "", line))
                 for page in (README, KOREAN)
                 for line in page.splitlines()
                 if line.startswith(f"| [{path.name}]")
