@@ -19,6 +19,8 @@ FAST = {
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
     "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
+    "microspo": {"GROUP": 3, "ROUNDS": 8, "PLAIN_ROUNDS": 4, "DPO_PAIRS": 4, "DPO_STEPS": 8,
+                 "STAGES": 4, "LOOK_NAMES": 3},
 }  # fmt: skip
 
 
