@@ -337,7 +337,7 @@ class Dpo(unittest.TestCase):
     def test_a_preference_that_is_not_sure_is_drawn(self):
         w, rng, kept, count = world(), random.Random(7), 0, 0
         while count < 300:
-            names: list[str] = []
+            names = []
             pair = m.compare(w, lambda *both, names=names: names.extend(both) or 0.8, rng)
             if names[0] != names[1]:
                 kept += m.decode([*pair.prompt, *pair.chosen], ALPHABET) == names[0]

@@ -12,10 +12,10 @@ to it (Munos et al. 2023, arXiv:2312.00886) and without; DPO learns from as many
 reference, compared by the same majority. Then the plain case: self-play with an annotator whose
 preferences do come from a score.
 
-What to look for: the triangle of the three classes. DPO passes the middle at one side and runs on
-into a corner, where nearly every name ends in a, and any name in e would win. Self-play heads for
-the same corner, is beaten there, turns, and settles near the middle. Without the pull it turns
-again, in wider circles on most seeds.
+What to look for: the triangle of the three classes. DPO runs past the middle into a corner, where
+nearly every name ends in a, and any name in e would win. Self-play sets out the same way, but meets
+names in e, turns, and stays near the middle. Without the pull it overshoots, and circles along the
+edges on most seeds.
 
 Use it when answers can be compared while learning, by people or by a model, and opinions differ
 (microrlaif.py, beside this file, asks what comparisons by a model are worth). When one score
@@ -69,7 +69,7 @@ DPO_BETA = 0.05  # a weak pull: DPO is to do what the comparisons say
 DPO_LR = 0.012  # Adam's learning rate at its peak
 
 STAGES = 8  # points on each path
-LOOK_NAMES = 100  # names that DPO writes at each of them
+LOOK_NAMES = 60  # names that DPO writes at each of them
 SAMPLES = 300  # fresh names from each policy when it is judged
 
 
@@ -701,7 +701,7 @@ def write_group(policy: Model, world: World, oracle: Oracle, rng: random.Random)
 # and so keeps every class alive.
 
 
-def k3(log_p: Any, log_q: float) -> Any:
+def k3(log_p: Value, log_q: float) -> Value:
     return (log_q - log_p).exp() + (log_p - log_q) - 1.0
 
 
@@ -712,11 +712,10 @@ def self_play_loss(policy: Model, answer: Answer, beta: float) -> Value:
     return total(log_probs) * -answer.advantage + drift * beta
 
 
-# Play comes near the winner on the average, not at its end: the proof (theorem 2.3 of the paper, by
-# the regret of each side) speaks of the mixture of all rounds' policies. One policy has to stand
-# for them: the mean of the weights of the second half of the rounds. For the same reason Adam runs
-# without momentum (b1 = 0): a step along gradients of some rounds ago answers a policy that is no
-# longer played, and widens the circle.
+# Play comes near the winner on the average, not at its end: the paper's proof speaks of the mixture
+# of all rounds' policies. One policy has to stand for them: the mean of the weights of the second
+# half of the rounds. And Adam runs without momentum (b1 = 0): a step along the gradients of some
+# rounds ago answers a policy that is no longer played, which widens the circle.
 
 
 def average(models: Sequence[Model]) -> Model:
@@ -752,9 +751,12 @@ def self_play(world: World, label: str, oracle: Oracle, beta: float, rounds: int
 
 # --- the control: DPO -----------------------------------------------------------------------------
 
-# DPO (microdpo.py derives it) fits the comparisons with a score, beta log(pi / pi_ref), and is its
-# best policy at once. Of a circle it learns the best fit: the class that most often won against
-# what the reference writes. With few e to beat it, that is a.
+# DPO (microdpo.py derives it) fits the comparisons with a score, beta log(pi / pi_ref), and the
+# policy is at once the best one for that score. Of a circle it learns what fits best: the class that
+# won most often against what the reference writes gets the highest score. With few e to beat it,
+# that is a. On the way there DPO passes the middle at some distance, and a larger beta would end the
+# way sooner. But nothing in its loss says where to stop: that would take new comparisons, of what
+# the policy writes by now, which is self-play's idea.
 
 
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
@@ -1023,9 +1025,9 @@ def experiment(seed: int, names: str | None) -> int:
 
     reference, fit, _, play = map(exploitability, mixtures.values())
     claims = [
-        ("exploitability, self-play", play, "<=", 0.75),
+        ("exploitability, self-play", play, "<=", 0.72),
         ("exploitability, reference minus self-play", reference - play, ">=", 0.02),
-        ("exploitability, DPO minus self-play", fit - play, ">=", 0.2),
+        ("exploitability, DPO minus self-play", fit - play, ">=", 0.15),
         ("plain case: gold, self-play minus reference", after.gold - before.gold, ">=", 0.06),
     ]
     return check_claims(claims)
