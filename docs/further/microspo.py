@@ -752,11 +752,11 @@ def self_play(world: World, label: str, oracle: Oracle, beta: float, rounds: int
 # --- the control: DPO -----------------------------------------------------------------------------
 
 # DPO (microdpo.py derives it) fits the comparisons with a score, beta log(pi / pi_ref), and the
-# policy is at once the best one for that score. Of a circle it learns what fits best: the class that
-# won most often against what the reference writes gets the highest score. With few e to beat it,
-# that is a. On the way there DPO passes the middle at some distance, and a larger beta would end the
-# way sooner. But nothing in its loss says where to stop: that would take new comparisons, of what
-# the policy writes by now, which is self-play's idea.
+# policy is at once the best one for that score. Of a circle it learns what fits best: the class
+# that won most often against what the reference writes gets the highest score. With few e to beat
+# it, that is a. On the way there DPO passes the middle at some distance, and a larger beta would
+# end the way sooner. But nothing in its loss says where to stop: that would take new comparisons,
+# of what the policy writes by now, which is self-play's idea.
 
 
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:

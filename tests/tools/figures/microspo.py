@@ -45,6 +45,8 @@ def triangle(axes: Axes, title: str) -> None:
         axes.annotate(text, (cx, cy), (0, dy), textcoords="offset points", ha="center",
                       va="bottom" if dy > 0 else "top")  # fmt: skip
     axes.plot(*place((1 / 3, 1 / 3, 1 / 3)), "+", color=INK, markersize=12, markeredgewidth=2)
+    axes.annotate("a third of each", place((1 / 3, 1 / 3, 1 / 3)), (0, 22),
+                  textcoords="offset points", ha="center", fontsize=11)  # fmt: skip
     axes.set_title(title)
     axes.set_aspect("equal")
     axes.set_axis_off()
@@ -52,26 +54,25 @@ def triangle(axes: Axes, title: str) -> None:
     axes.set_ylim(-0.16, 1.0)
 
 
-def path(axes: Axes, points: list[Mixture], colour: str) -> None:
+def path(axes: Axes, points: list[Mixture], colour: str, label: str) -> None:
     x, y = zip(*map(place, points))
-    axes.plot(x, y, color=colour, marker="o", markersize=4, linewidth=1.5)
-
-
-def label(axes: Axes, at: Mixture, text: str, colour: str, offset: tuple[int, int]) -> None:
-    axes.annotate(text, place(at), offset, textcoords="offset points", color=colour, fontsize=11,
-                  ha="right" if offset[0] < 0 else "left", va="center")  # fmt: skip
+    axes.plot(x, y, color=colour, marker="o", markersize=4, linewidth=1.5, label=label)
 
 
 def draw() -> Figure:
     paths, ends = read()
-    figure, (left, right) = panels(2, height=3.3, width=7.6)
-    triangle(left, "self-play turns, DPO does not")
+    figure, (left, right) = panels(2, height=3.9, width=7.6)
+    triangle(left, "Self-play stays near the middle")
+    triangle(right, "Without the pull, it circles")
     start = ends["reference"]
-    path(left, [start, *paths["DPO"]], RED)
-    path(left, [start, *paths["self-play"]], BLUE)
-    left.plot(*place(ends["self-play"]), "*", color=GREEN, markersize=14)
-    triangle(right, "without the pull, wide circles")
-    path(right, [start, *paths["without the pull"]], ORANGE)
+    path(left, [start, *paths["DPO"]], RED, "DPO")
+    path(left, [start, *paths["self-play"]], BLUE, "self-play")
+    marks = {"linestyle": "", "marker": "*", "markersize": 14}
+    left.plot(*place(ends["self-play"]), color=GREEN, label="its policy", **marks)
+    path(right, [start, *paths["without the pull"]], ORANGE, "without the pull")
     for axes in (left, right):
-        axes.plot(*place(start), "o", color=INK, markersize=8)
+        dot = {"linestyle": "", "marker": "o", "markersize": 8, "color": INK}
+        axes.plot(*place(start), label="reference" if axes is left else None, **dot)
+    figure.legend(loc="outside lower center", ncol=6, columnspacing=1.2, handletextpad=0.5)
+    figure.get_layout_engine().set(h_pad=0.12)
     return figure
