@@ -1027,10 +1027,10 @@ def experiment(seed: int, names: str | None) -> int:
 
     reference, fit, _, play = map(exploitability, mixtures.values())
     claims = [
-        ("exploitability, self-play", play, "<=", 0.72),
+        ("exploitability, self-play", play, "<=", 0.7),
         ("exploitability, reference minus self-play", reference - play, ">=", 0.02),
-        ("exploitability, DPO minus self-play", fit - play, ">=", 0.15),
-        ("plain case: gold, self-play minus reference", after.gold - before.gold, ">=", 0.06),
+        ("exploitability, DPO minus self-play", fit - play, ">=", 0.2),
+        ("plain case: gold, self-play minus reference", after.gold - before.gold, ">=", 0.05),
     ]
     return check_claims(claims)
 
