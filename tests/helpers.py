@@ -30,6 +30,8 @@ FAST_OF: dict[str, dict[str, object]] = {
     "microgrpo": {
         "GROUP": 2, "PROMPTS": 3, "EPOCHS": 2, "CRITIC_EPOCHS": 1, "LOOKS": 4,
     },
+    "microspo": {"GROUP": 3, "ROUNDS": 8, "PLAIN_ROUNDS": 4, "DPO_PAIRS": 4, "DPO_STEPS": 8,
+                 "STAGES": 4, "LOOK_NAMES": 3},
 }  # fmt: skip
 
 

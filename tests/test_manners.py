@@ -248,6 +248,10 @@ REFUSED = [
     (["microrlaif"], {"TEACH_STEPS": 0}, "TEACH_STEPS = 0"),
     (["microrlaif"], {"BETA": 0.0}, "BETA = 0.0"),
     (["microrlaif"], {"MEASURED": 0}, "MEASURED = 0"),
+    (["microspo"], {"GROUP": 1}, "GROUP = 1"),
+    (["microspo"], {"DPO_STEPS": 0}, "DPO_STEPS = 0"),
+    (["microspo"], {"ROUNDS": 3}, "ROUNDS = 3"),
+    (["microspo"], {"STAGES": 10}, "up to 9"),
 ]
 ACCEPTED = [
     ("microlora", {"N_LAYER": 2, "ADAPT_STEPS": 1, "HELD_OUT": 1, "LOOK_EVERY": 1000}),
@@ -258,6 +262,8 @@ ACCEPTED = [
     ("microreinforce", {"GROUP": 2, "PROMPTS": 1, "N_LAYER": 2}),
     ("microgrpo", {"ROUNDS": 1, "EPOCHS": 1, "MINIBATCH": 99, "N_LAYER": 2, "BETA": 0.0}),
     ("microrlaif", {"PAIRS": 1, "MEASURED": 1, "N_LAYER": 2, "TASTE": 1000.0}),
+    ("microspo", {"GROUP": 2, "BETA": 0.0, "TASTE": 1000.0, "N_LAYER": 2}),
+    ("microspo", {"DPO_PAIRS": 1, "STAGES": 2, "LOOK_NAMES": 1, "PLAIN_ROUNDS": 2}),
     ("micromoe", {"CODES": 40, "LETTERS": 1, "BALANCE": 0.0}),
     ("microdistill", {"N_LAYER": 2, "STEPS": 1, "FEW": 1000, "BATCH": 2, "LOOK_EVERY": 99}),
     ("microdistill", {"STUDENT_EMBD": 8, "TEMPERATURE": 0.01, "SMOOTHING": 1, "SAME_STEPS": 1}),
