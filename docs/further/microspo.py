@@ -903,7 +903,7 @@ def show_verdicts(verdicts: dict[str, Verdict]) -> None:
         print(f"  {label:22} {v.gold:5.3f} +- {v.gold_se:.3f} {v.kl:6.2f}{v.variety:9.0f}", end="")
         print(f"{v.length:8.1f}{v.unfinished:12.1%}")
     print("""  KL       drift from the reference, in nats per answer
-  variety  e to the entropy of letter triples: how many different ones, in effect
+  variety  e to the entropy of letter triples: how many, in effect
   unfinished  answers that filled the context without coming to an end""")
     print("\nanswers to the same prompts")
     for label, v in verdicts.items():
