@@ -76,8 +76,8 @@ def costs(script: str) -> tuple[str, str, int]:
         count = m.ROUNDS * m.PROMPTS * m.GROUP
         return f"{count} scores", f"{count}", floats
     if script == "microspo":
-        count = m.ROUNDS * m.PROMPTS * m.GROUP
-        asked = m.ROUNDS * m.PROMPTS * m.GROUP * (m.GROUP - 1) // 2
+        count = m.PLAIN_ROUNDS * m.GROUP
+        asked = count * (m.GROUP - 1) // 2
         return f"{asked:,} comparisons", f"{count}", floats
     return f"{m.PAIRS} of a model's", f"{2 * m.PAIRS} beforehand", floats
 
