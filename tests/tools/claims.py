@@ -56,8 +56,9 @@ def page(script: str, runs: dict[int, str]) -> str:
         mean = sum(xs) / len(xs)
         spread = math.sqrt(sum((x - mean) ** 2 for x in xs) / max(1, len(xs) - 1))
         worst = min(xs) if relation == ">=" else max(xs)
-        room = abs(mean - bound) / spread if spread else math.inf
-        shown = "all equal" if spread == 0.0 else f"{room:.1f}"
+        equal = min(xs) == max(xs)  # of which rounding may make a spread
+        shown = "all equal" if equal else f"{abs(mean - bound) / spread:.1f}"
+        spread = 0.0 if equal else spread
         lines.append(
             f"| {text.replace('|', chr(92) + '|')} | {relation} {bound:g} | {mean:.4g} "
             f"| {spread:.2g} | {worst:.4g} | {shown} |"
