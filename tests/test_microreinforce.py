@@ -316,9 +316,14 @@ class Experiment(unittest.TestCase):
             k: m.Cloud(gradients=[[1.0]], scatter=s, pull=pulls[k]) for k, s in scatters.items()
         }
         golds = {"reference": 0.5, "none": 0.7, "raised": 0.65, "RLOO": 0.9}
-        calls, seen = [], []
+        calls, seen, shown = [], [], {}
+
+        def fake_world(seed, names):
+            self.assertEqual((seed, names), (1, "file"))
+            return world()._replace(reference={"name": "reference"})
 
         def fake_reinforce(world, label, baseline, lr, shift=0.0):
+            self.assertIsInstance(world, m.World)
             calls.append((baseline, lr, shift))
             name = "RLOO" if baseline is m.leave_one_out else "raised" if shift else "none"
             return m.Learnt(policy={"name": name}, curve=[9.9, 9.9, golds[name], golds[name]])
@@ -330,7 +335,8 @@ class Experiment(unittest.TestCase):
             )  # fmt: skip
 
         fakes = {
-            "make_world": lambda seed, names: world()._replace(reference={"name": "reference"}),
+            "make_world": fake_world,
+            "show_verdicts": shown.update,
             "measure_baselines": lambda w: clouds,
             "show_clouds": lambda c: None,
             "sum_over_tokens": lambda w: 0.0,
@@ -339,7 +345,8 @@ class Experiment(unittest.TestCase):
             "check_claims": lambda claims: seen.extend(claims) or 7,
         }
         with patch.multiple(m, **fakes), redirect_stdout(io.StringIO()):
-            self.assertEqual(m.experiment(1, None), 7)
+            self.assertEqual(m.experiment(1, "file"), 7)
+        self.assertEqual([v.gold for v in shown.values()], list(golds.values()))
         self.assertEqual(
             calls,
             [
