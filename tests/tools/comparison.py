@@ -82,6 +82,37 @@ def costs(script: str) -> tuple[str, str, int]:
     return f"{m.PAIRS} of a model's", f"{2 * m.PAIRS} beforehand", floats
 
 
+def passes(script: str) -> tuple[int, int]:
+    """(answers written, answers learnt from, each as often as it is)."""
+    m: Any = importlib.import_module(script)
+    if script in ("microdpo", "microrlaif"):
+        taught = m.PAIRS - (m.HELD_OUT if script == "microdpo" else 0)
+        return 2 * taught, 2 * m.STEPS * m.BATCH
+    if script == "microppo":
+        pairs = m.PAIRS - m.HELD_OUT
+        count = m.ROUNDS * m.ROLLOUTS
+        return 2 * pairs + m.CRITIC_ROLLOUTS + count, count * m.EPOCHS
+    if script == "microreinforce":
+        count = m.UPDATES * m.PROMPTS * m.GROUP
+        return count, count
+    if script == "microgrpo":
+        count = m.ROUNDS * m.PROMPTS * m.GROUP
+        return count, count * m.EPOCHS
+    count = m.PLAIN_ROUNDS * m.GROUP
+    return count, count
+
+
+def multiplications(script: str) -> float:
+    """In millions, by the GPT alone, for names of six letters: a token costs 12 d^2 + V d, and
+    2 d for each token it looks at; learning costs a forward pass and a backward one of twice its
+    work. Reading for the reference's log-probabilities is left out: it is as much as writing."""
+    m: Any = importlib.import_module(script)
+    d, (_, letters) = m.N_EMBD, weights(m)
+    forward = sum(12 * d * d * m.N_LAYER + letters * d + 2 * d * (t + 1) for t in range(7))
+    written, learnt = passes(script)
+    return (written + 3 * learnt) * forward / 1e6
+
+
 def lines_of(script: str) -> int:
     """Lines of section 6 that are the script's own."""
     path = next(p for p in blocks.scripts() if p.stem == script)
@@ -120,8 +151,8 @@ def page(folder: Path) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     costs_table = [
-        "| algorithm | asked for | answers written | floats held | reward model | own lines of section 6 |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| algorithm | asked for | answers written | learnt from | multiplications, millions | floats held | reward model | own lines of section 6 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     choices = []
     for entry in ENTRIES:
@@ -137,7 +168,8 @@ def page(folder: Path) -> str:
         asked, written, floats = costs(entry.script)
         model = "yes" if entry.script == "microppo" else "no"
         costs_table.append(
-            f"| {entry.name} | {asked} | {written} | {floats:,} | {model} | {lines_of(entry.script)} |"
+            f"| {entry.name} | {asked} | {written} | {passes(entry.script)[1]:,} "
+            f"| {multiplications(entry.script):.0f} | {floats:,} | {model} | {lines_of(entry.script)} |"
         )
         choices.append(f"- **{entry.name}**: {entry.choice}.")
     return "\n".join([*lines, "", *NOTES, "", *costs_table, "", *COSTS, "", *choices]) + "\n"
@@ -152,8 +184,10 @@ NOTES = [
 ]
 COSTS = [
     "*Floats held* counts the policy four times (weights, gradients, Adam's two moments), the reference",
-    "once, the critic four times, the reward model once. The usual table calls complexity, memory and",
-    "stability low, medium or high; here they are the last column, the third, and the spread above.",
+    "once, the critic four times, the reward model once. *Learnt from* counts an answer as often as it",
+    "is learnt from. *Multiplications* are counted by formula, for names of six letters, in the GPT alone,",
+    "writing and learning; the reference's reading is not among them. The usual table calls complexity, memory and",
+    "stability low, medium or high; here they are the last column, the floats, and the spread above.",
     "",
     "Where each would be the choice:",
 ]
