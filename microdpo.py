@@ -638,6 +638,9 @@ def chance_of(text: dict[str, str]) -> float:
 # answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
 
 
+# --- an answer's log-probability (shared) ---------------------------------------------------------
+
+
 def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_(t-1)) of an answer y to the prompt x, in nats.
 
@@ -653,8 +656,11 @@ def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     return total(log_probs)
 
 
+# --- the DPO loss (shared) ------------------------------------------------------------------------
+
+
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
-    """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
+    """-log sigmoid(beta (ratio_w - ratio_l)) for one comparison (Rafailov et al. 2023, equation 7).
 
     ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
     nats, Values or floats. With m for the margin, the loss is log(1 + e^-m) and its derivative
@@ -667,6 +673,9 @@ def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
     if not isinstance(margin, Value):
         return loss
     return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))
+
+
+# --- comparisons ----------------------------------------------------------------------------------
 
 
 class Pair(NamedTuple):

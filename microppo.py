@@ -881,6 +881,9 @@ def rewards_of(rollout: Rollout, kl_coef: float) -> list[float]:
     return rewards
 
 
+# --- advantages (shared) --------------------------------------------------------------------------
+
+
 def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float) -> list[float]:
     """The advantage of each token: how much better things went after it than the critic expected
     (generalized advantage estimation, Schulman et al. 2016, arXiv:1506.02438, equation 16).
@@ -904,6 +907,8 @@ def normalize(batch: list[list[float]]) -> list[list[float]]:
     std = math.sqrt(sum((x - mean) ** 2 for x in every) / len(every)) + 1e-8
     return [[(x - mean) / std for x in xs] for xs in batch]
 
+
+# --- the update -----------------------------------------------------------------------------------
 
 # 6d. PPO: learn from answers that an older policy wrote
 #
@@ -930,6 +935,9 @@ def normalize(batch: list[list[float]]) -> list[list[float]]:
 # an unfinished answer would have come to (it is scored as it stands).
 
 
+# --- the clipped surrogate (shared) ---------------------------------------------------------------
+
+
 def surrogate_loss(log_prob: Value, old_log_prob: float, advantage: float) -> Value:
     """-min(rho A, clip(rho, 1 - c, 1 + c) A) for one token."""
     ratio = (log_prob - old_log_prob).exp()
@@ -937,6 +945,9 @@ def surrogate_loss(log_prob: Value, old_log_prob: float, advantage: float) -> Va
     if ratio.data * advantage <= clipped * advantage:
         return ratio * -advantage
     return Value(-clipped * advantage)  # a constant: no gradient beyond the clip
+
+
+# --- the update, continued ------------------------------------------------------------------------
 
 
 def value_loss(value: float, old_value: float, target: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import unittest
 
 from tests.helpers import slope
 from tests.tools import exercises
+from tests.tools.blocks import ROOT, scripts
 
 
 def solved(script):
@@ -23,7 +24,7 @@ class Edits(unittest.TestCase):
             compile(exercises.edited(exercise), exercise.name, "exec")
 
     def test_four_and_a_task_for_each_script(self):
-        for script in ("microlora", "microdpo", "microppo", "micromoe"):
+        for script in [path.stem for path in scripts() if path.parent == ROOT]:
             count = sum(e.script == script for e in exercises.EXERCISES)
             self.assertGreaterEqual(count, 4)
             self.assertTrue(any(task.script == script for task in exercises.TASKS))

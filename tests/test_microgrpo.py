@@ -284,9 +284,7 @@ class Critic(unittest.TestCase):
         rewards, values, gamma, lam = [0.1, -0.4, 0.0, 2.0], [0.5, 0.2, -0.3, 0.9], 0.9, 0.7
         after = [*values[1:], 0.0]
         deltas = [r + gamma * w - v for r, v, w in zip(rewards, values, after)]
-        wanted = [
-            sum((gamma * lam) ** k * d for k, d in enumerate(deltas[t:])) for t in range(4)
-        ]
+        wanted = [sum((gamma * lam) ** k * d for k, d in enumerate(deltas[t:])) for t in range(4)]
         for a, b in zip(m.gae(rewards, values, gamma, lam), wanted):
             self.assertAlmostEqual(a, b, 12)
 

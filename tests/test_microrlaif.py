@@ -349,9 +349,7 @@ class Experiment(unittest.TestCase):
         rng = random.Random(1)
         w = world()
         labeller = quietly(m.teach, w.reference, m.exemplary(NAMES), ALPHABET, rng)
-        drawn = [
-            m.compare(w.reference, NAMES, ALPHABET, rng) for _ in range(m.PAIRS + m.MEASURED)
-        ]
+        drawn = [m.compare(w.reference, NAMES, ALPHABET, rng) for _ in range(m.PAIRS + m.MEASURED)]
         self.assertEqual(trained["person"], drawn[: m.PAIRS])
         pairs = [m.read_both(t, labeller, w.reference, ALPHABET) for t in drawn]
         for name in list(trained)[1:]:

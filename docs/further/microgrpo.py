@@ -540,7 +540,7 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
     return tokens[1:]
 
 
-# 6. THE ALGORITHM: GROUP RELATIVE POLICY OPTIMIZATION ===========================================
+# 6. THE ALGORITHM: GROUP RELATIVE POLICY OPTIMIZATION =============================================
 
 # --- the gold score (shared) ----------------------------------------------------------------------
 
@@ -684,6 +684,9 @@ def by_group(advantages: Callable[[Sequence[float]], list[float]]) -> Credit:
 # pi is pi_old, and every ratio 1.
 
 
+# --- the clipped surrogate (shared) ---------------------------------------------------------------
+
+
 def surrogate_loss(log_prob: Value, old_log_prob: float, advantage: float) -> Value:
     """-min(rho A, clip(rho, 1 - c, 1 + c) A) for one token."""
     ratio = (log_prob - old_log_prob).exp()
@@ -692,6 +695,8 @@ def surrogate_loss(log_prob: Value, old_log_prob: float, advantage: float) -> Va
         return ratio * -advantage
     return Value(-clipped * advantage)  # a constant: no gradient beyond the clip
 
+
+# --- the drift, and the loss ----------------------------------------------------------------------
 
 # PPO takes the drift from the reference out of the reward. GRPO's reward is compared within a
 # group, so the drift goes into the loss. With u = log pi_ref(a_t | s_t) - log pi(a_t | s_t), the
@@ -789,6 +794,9 @@ def value_of(critic: Sequence[float], state: dict[int, float]) -> float:
     return sum(critic[i] * x for i, x in state.items())
 
 
+# --- advantages (shared) --------------------------------------------------------------------------
+
+
 def gae(rewards: Sequence[float], values: Sequence[float], gamma: float, lam: float) -> list[float]:
     """The advantage of each token: how much better things went after it than the critic expected
     (generalized advantage estimation, Schulman et al. 2016, arXiv:1506.02438, equation 16).
@@ -811,6 +819,9 @@ def normalize(batch: list[list[float]]) -> list[list[float]]:
     mean = sum(every) / len(every)
     std = math.sqrt(sum((x - mean) ** 2 for x in every) / len(every)) + 1e-8
     return [[(x - mean) / std for x in xs] for xs in batch]
+
+
+# --- PPO's credit ---------------------------------------------------------------------------------
 
 
 def by_critic(world: World) -> Credit:

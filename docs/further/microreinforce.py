@@ -15,8 +15,8 @@ one point higher.
 What to look for: the two clouds of gradients have the same centre, and one is several times as
 wide. And what a score's zero does: raised by one point, the same scores teach a policy without a
 baseline far less, though no answer has become better than another. RLOO cannot notice. (Where the
-zero happens to lie well, as it does for these scores, the policy without a baseline comes close, at
-its best rate: Adam divides a gradient by its usual size, and forgives much of the noise.)
+zero happens to lie well, as it does for these scores, the policy without a baseline learns too, at
+its own best rate; how far RLOO is ahead then differs from seed to seed, and is not claimed.)
 
 Use it when an answer can be scored as soon as it is written and each answer is learnt from once: it
 is the least that works. When answers are dear, learn from each several times (microppo.py, and

@@ -53,7 +53,7 @@ N_LAYER = 1  # blocks
 BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # of the initial weights
 BATCH = 2  # names per step in pretraining, comparisons per step afterwards
-PRETRAIN_STEPS = 400  # the loss has flattened by then; the labeller gets as many
+PRETRAIN_STEPS = 400  # the loss has flattened by then
 PRETRAIN_LR = 0.02  # Adam's learning rate at its peak, as every rate below
 HELD_OUT_NAMES = 56  # a tenth of them: their first letters are the prompts of the last test
 
@@ -536,7 +536,7 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
     return tokens[1:]
 
 
-# 6. THE ALGORITHM: LABELS FROM A MODEL, THEN DPO =================================================
+# 6. THE ALGORITHM: LABELS FROM A MODEL, THEN DPO ==================================================
 
 # --- the gold score (shared) ----------------------------------------------------------------------
 
@@ -691,6 +691,9 @@ def label(pair: tuple[Reading, Reading], score: Score) -> dict[str, str]:
 # log pi(y|x) - log p(y|x), and the loss is -log sigmoid(margin). pi is the policy, which learns.
 
 
+# --- an answer's log-probability (shared) ---------------------------------------------------------
+
+
 def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     """log pi(y|x) = sum_t log pi(y_t | x, y_1 .. y_(t-1)) of an answer y to the prompt x, in nats.
 
@@ -706,8 +709,11 @@ def log_prob(model: Model, prompt: Sequence[int], answer: Sequence[int]) -> Any:
     return total(log_probs)
 
 
+# --- the DPO loss (shared) ------------------------------------------------------------------------
+
+
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
-    """-log sigmoid(beta (ratio_w - ratio_l)): the paper's equation 7, for one comparison.
+    """-log sigmoid(beta (ratio_w - ratio_l)) for one comparison (Rafailov et al. 2023, equation 7).
 
     ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
     nats, Values or floats. With m for the margin, the loss is log(1 + e^-m) and its derivative
@@ -720,6 +726,9 @@ def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
     if not isinstance(margin, Value):
         return loss
     return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))
+
+
+# --- comparisons ----------------------------------------------------------------------------------
 
 
 class Pair(NamedTuple):

@@ -760,10 +760,26 @@ def self_play(world: World, label: str, oracle: Oracle, beta: float, rounds: int
 # of what the policy writes by now, which is self-play's idea.
 
 
+# --- the DPO loss (shared) ------------------------------------------------------------------------
+
+
 def dpo_loss(ratio_w: Any, ratio_l: Any, beta: float) -> Any:
-    """-log sigmoid(beta (ratio_w - ratio_l)), with ratios log pi(y|x) - log pi_ref(y|x) of the
-    answer that won and of the one that lost."""
-    return cross_entropy([beta * ratio_w, beta * ratio_l], 0)
+    """-log sigmoid(beta (ratio_w - ratio_l)) for one comparison (Rafailov et al. 2023, equation 7).
+
+    ratio_w, ratio_l: log pi(y|x) - log pi_ref(y|x) of the chosen answer and of the rejected one, in
+    nats, Values or floats. With m for the margin, the loss is log(1 + e^-m) and its derivative
+    -1 / (1 + e^m); written with e^-|m|, which neither overflows nor drowns in the 1.
+    """
+    margin = beta * (ratio_w - ratio_l)
+    m = margin.data if isinstance(margin, Value) else margin
+    small = math.exp(-abs(m))
+    loss = max(-m, 0.0) + math.log1p(small)
+    if not isinstance(margin, Value):
+        return loss
+    return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))
+
+
+# --- comparisons ----------------------------------------------------------------------------------
 
 
 class Pair(NamedTuple):

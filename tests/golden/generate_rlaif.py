@@ -49,9 +49,7 @@ def case(rng, letters, d, heads, layers, block):
             "AI, ratio": [a - b for a, b in zip(mean, known)],
             "no constitution": known,
         }
-        tokens = [
-            (-loss("labeller", prompt, y, "none"))[len(prompt) :].tolist() for y in answers
-        ]
+        tokens = [(-loss("labeller", prompt, y, "none"))[len(prompt) :].tolist() for y in answers]
         choices = {k: int(torch.tensor(s).argmax()) for k, s in scores.items()}
         pairs.append({
             "prompt": prompt,

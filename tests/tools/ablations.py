@@ -43,12 +43,7 @@ def world_of(seed: int) -> tuple[m.World, list[str]]:
     net, _, _ = m.train_reward_model(reference, learnt, alphabet, rng)
     proxy, critic, _ = m.prepare_critic(reference, net, learnt, alphabet, rng)
     world = m.World(
-        seed=seed,
-        alphabet=alphabet,
-        names=learnt,
-        reference=reference,
-        proxy=proxy,
-        critic=critic,
+        seed=seed, alphabet=alphabet, names=learnt, reference=reference, proxy=proxy, critic=critic
     )
     return world, [m.draw_prompt(held_out, rng) for _ in range(m.SAMPLES)]
 

@@ -64,7 +64,10 @@ def costs(script: str) -> tuple[str, str, int]:
         return f"{taught} comparisons", f"{2 * taught:,} beforehand", floats
     if script == "microppo":
         rng = random.Random(1)
-        nets = m.arrays_of(m.new_reward_model(letters, rng)), m.arrays_of(m.new_critic(letters, rng))
+        nets = (
+            m.arrays_of(m.new_reward_model(letters, rng)),
+            m.arrays_of(m.new_critic(letters, rng)),
+        )
         reward, critic = (sum(len(array.w) for array in net) for net in nets)
         pairs = m.PAIRS - m.HELD_OUT
         written = f"{2 * pairs + m.CRITIC_ROLLOUTS:,} beforehand, {m.ROUNDS * m.ROLLOUTS}"

@@ -294,7 +294,7 @@ def page(folder: Path) -> str:
         "(`python tests/tools/exercises.py`). Where a claim of the script fails after an edit, that is",
         "the answer. The last of each script asks for code; its solution is run by a test.",
     ]
-    for script in ("microlora", "microdpo", "microppo", "micromoe"):
+    for script in dict.fromkeys(exercise.script for exercise in EXERCISES):
         lines += ["", f"## {script}.py"]
         number = 0
         for exercise in EXERCISES:

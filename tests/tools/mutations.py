@@ -41,7 +41,7 @@ TIMEOUT = 240  # seconds; a mutant may loop for ever
 # Mutants that change nothing that matters: the changed line, as it is in the script, without what
 # surrounds it, and why. A line here excuses every mutant of that line, so it names one kind.
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere",
+    ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere"
 }
 
 

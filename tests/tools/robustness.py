@@ -1,14 +1,13 @@
 """Bad files, closed and full streams, interrupts: what a script does, as a table.
 
-    python tests/tools/robustness.py     writes docs/results/robustness.md; some minutes
+    python tests/tools/robustness.py [PYTHON ...]    writes docs/results/robustness.md; some minutes
 
-Commands run in a shell, in a folder with a copy of microdpo.py whose settings are short. A row is
-as expected if the exit status is, if there is no traceback, and, where it is 2, if stderr is one
-line that starts with "error: " (progress before it aside).
+With the interpreters named, or this one. Commands run in a shell, in a folder with a copy of
+microdpo.py whose settings are short. A row is as expected if the exit status is, if there is no
+traceback, and, where it is 2, if stderr is one line that starts with "error: " (progress aside).
 """
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -30,7 +29,9 @@ def names(text: str | bytes) -> bytes:
 
 
 def good(count: int) -> str:
-    return "\n".join(f"{a}{b}{c}" for a in "abcdefgh" for b in "aeiou" for c in "lmnrstv")[: 4 * count]
+    return "\n".join(f"{a}{b}{c}" for a in "abcdefgh" for b in "aeiou" for c in "lmnrstv")[
+        : 4 * count
+    ]
 
 
 BAD_NAMES: dict[str, bytes] = {
@@ -141,7 +142,7 @@ def interrupted(folder: Path, script: str, seconds: float) -> tuple[int, str]:
     return process.returncode, errors.decode("utf-8", "replace")
 
 
-def rows(folder: Path) -> list[tuple[str, str, str]]:
+def rows(folder: Path, interpreters: list[str]) -> list[tuple[str, str, str]]:
     """(what, command, verdict)."""
     found = []
     copy = edited(ROOT / "microdpo.py", folder)
@@ -164,14 +165,15 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
     for i in range(10):
         seconds = 0.4 + 0.8 * i
         status, errors = interrupted(slow, copy.name, seconds)
-        found.append((f"interrupted after {seconds:.1f} s", "SIGINT", judge(status, errors, (130, -2))))
+        found.append(
+            (f"interrupted after {seconds:.1f} s", "SIGINT", judge(status, errors, (130, -2)))
+        )
         print(*found[-1], sep=" | ", flush=True)
-    for path in sorted(Path(os.path.expanduser("~/.pyenv/versions")).glob("*/bin/python")):
-        version = path.parents[1].name
-        if tuple(map(int, version.split(".")[:2])) < (3, 10):
-            continue
+    for path in interpreters:
+        asked = [path, "-c", "import platform; print(platform.python_version())"]
+        version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
         done = subprocess.run(
-            [str(path), "-W", "error", "-X", "dev", "-I", copy.name], cwd=folder,
+            [path, "-W", "error", "-X", "dev", "-I", copy.name], cwd=folder,
             capture_output=True, check=False,
         )  # fmt: skip
         verdict = judge(done.returncode, done.stderr.decode(), (0, 1))
@@ -181,10 +183,8 @@ def rows(folder: Path) -> list[tuple[str, str, str]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as place:
-        table = rows(Path(place))
+        table = rows(Path(place), sys.argv[1:] or [sys.executable])
     bad = [row for row in table if not row[2].startswith("as it should")]
     text = [
         "# Robustness",
