@@ -6,9 +6,9 @@
 A mutant changes one operator, comparison, constant, sign, order of two arguments, or branch, or
 drops a term or a statement, in what is a script's own of sections 3 to 7. The tests that matter
 for that script run in a copy of the project, and stop at the first that fails. Equivalent mutants
-are marked in EQUIVALENT, with the reason. Left out is what only shows: print(), note(), progress(),
-functions called show_*, and texts, whose test are the runs that CI compares to the byte; and the
-bounds of claims, which test_docs compares with the kept runs.
+are marked in equivalent.py, with the reason. Left out is what only shows: print(), note(),
+progress(), functions called show_*, and texts, whose test are the runs that CI compares to the
+byte; and the bounds of claims, which test_docs compares with the kept runs.
 
 Writes docs/results/mutations/SCRIPT.md; exit status 1 if more than 3 % survive.
 
@@ -34,16 +34,10 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.tools import blocks
 from tests.tools.blocks import ROOT
+from tests.tools.equivalent import EQUIVALENT
 
 RESULTS = ROOT / "docs" / "results" / "mutations"
 TIMEOUT = 240  # seconds; a mutant may loop for ever
-
-# Mutants that change nothing that matters: the changed line, as it is in the script, without what
-# surrounds it, and why. A line here excuses every mutant of that line, so it names one kind.
-EQUIVALENT: dict[tuple[str, str], str] = {
-    ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere"
-}
-
 
 class Mutant(NamedTuple):
     line: int
@@ -235,7 +229,7 @@ def verdict(folder: Path, modules: list[str]) -> str:
     return "survived"
 
 
-def examine(script: str, count: int, seed: int) -> list[tuple[str, str, str]]:
+def examine(script: str, count: int, seed: int, jobs: int) -> list[tuple[str, str, str]]:
     """(line, kind, verdict) of a sample of mutants."""
     shared = script == "shared"
     source = next(p for p in blocks.scripts() if p.stem == ("microdpo" if shared else script))
@@ -248,7 +242,7 @@ def examine(script: str, count: int, seed: int) -> list[tuple[str, str, str]]:
         modules = [f"test_{script}", *(["test_golden"] if source.parent == ROOT else [])]
     folders: Queue[Path] = Queue()
     with tempfile.TemporaryDirectory() as place:
-        for i in range(2):
+        for i in range(jobs):
             new_copy(Path(place) / str(i))
             folders.put(Path(place) / str(i))
 
@@ -269,15 +263,16 @@ def examine(script: str, count: int, seed: int) -> list[tuple[str, str, str]]:
             print(f"{mutant.line:5} {mutant.kind:18} {result}", flush=True)
             return line_of(text, mutant), mutant.kind, result
 
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             return list(pool.map(check, sample))
 
 
 def page(script: str, seed: int, results: list[tuple[str, str, str]]) -> tuple[str, float]:
     """The page, and the share of mutants that survived without an excuse."""
     alive = [(line, kind) for line, kind, result in results if result == "survived"]
-    excused = [(key, EQUIVALENT[key]) for key in alive if key in EQUIVALENT]
-    missed = [key for key in alive if key not in EQUIVALENT]
+    reasons = EQUIVALENT.get(script, {})
+    excused = [(key, reasons[key]) for key in alive if key in reasons]
+    missed = [key for key in alive if key not in reasons]
     counted = len(results) - len(excused)
     killed = counted - len(missed)
     lines = [
@@ -303,8 +298,9 @@ def main() -> int:
     parser.add_argument("script")
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="tests run at once")
     options = parser.parse_args()
-    results = examine(options.script, options.count, options.seed)
+    results = examine(options.script, options.count, options.seed, options.jobs)
     text, missed = page(options.script, options.seed, results)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{options.script}.md").write_text(text, "utf-8")

@@ -1,0 +1,23 @@
+"""Mutants that change nothing that matters, for mutations.py.
+
+By script, or "shared": the changed line, as it is in the script, without what surrounds it, and the
+kind of mutant; and why no test can notice. An entry excuses every mutant of that kind on that line.
+"""
+
+EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
+    "microlora": {},
+    "microdpo": {},
+    "microppo": {},
+    "micromoe": {},
+    "microreinforce": {
+        ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere",
+    },
+    "microgrpo": {},
+    "microspo": {},
+    "microrlaif": {},
+    "microdropout": {},
+    "microbatchnorm": {},
+    "microschedule": {},
+    "microdistill": {},
+    "shared": {},
+}
