@@ -397,7 +397,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -573,7 +573,10 @@ def draw_prompt(names: list[str], rng: random.Random) -> str:
 
 
 def first_wins(first: str, second: str) -> float:
-    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry."""
+    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry.
+
+    sigmoid(a - b) = 1 / (1 + e^(b - a)) = e^a / (e^a + e^b) is a softmax of two numbers.
+    """
     return softmax([TASTE * gold(first), TASTE * gold(second)])[0]
 
 
@@ -635,7 +638,12 @@ def chance_of(text: dict[str, str]) -> float:
 #                         - (log pi(y_l|x) - log pi_ref(y_l|x))])
 #
 # beta times the bracket is the margin: by how much the reward inside the policy prefers the chosen
-# answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693.
+# answer. While pi = pi_ref it is 0, and the loss is ln 2 = 0.693. What does a step of learning do?
+# The gradient of the loss is
+#        -beta sigmoid(-margin) (grad log pi(y_w|x) - grad log pi(y_l|x))
+# so the chosen answer becomes likelier than the rejected one, most of all where the margin has the
+# wrong sign; a comparison with a wide margin is learnt, and hardly counts any more. Only the
+# difference is pushed: both answers may become less likely.
 
 
 # --- an answer's log-probability (shared) ---------------------------------------------------------

@@ -407,7 +407,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -711,7 +711,7 @@ def forgets_more(adapter: Outcome, gentle: Outcome) -> float:
     return losses.base - base_loss_at(gentle.path, losses.target)
 
 
-def show_table(outcomes: Sequence[Outcome], full: Outcome) -> None:
+def show_table(outcomes: Sequence[Outcome], full: Outcome, letters: int) -> None:
     size = full.trained
     print("\nwhat each row learned, and what it forgot")
     print("adapted                  rank trained   share   held  edges target  base   gain")
@@ -725,7 +725,8 @@ def show_table(outcomes: Sequence[Outcome], full: Outcome) -> None:
   held     floats kept for them: a gradient each, and Adam's two moments
   edges    chain-rule steps in the graph of one name: backward work
   target   loss per token on held-out Korean names, nats
-  base     the same on held-out English ones: what rises here is forgetting
+  base     the same on held-out English ones: what rises here is forgetting;
+           guessing among {letters} letters and the end costs {math.log(letters + 1):.2f}
   gain     share of full fine-tuning's improvement on the target""")
 
 
@@ -828,7 +829,7 @@ def experiment(seed: int, names: str | None) -> int:
     adapters = [headline, *others]
     second = fine_tune(task, japanese, HEADLINE.lr, HEADLINE)
 
-    show_table([full, gentle, *adapters], full)
+    show_table([full, gentle, *adapters], full, len(alphabet) - 1)
     show_forgetting(full, gentle, adapters)
     show_samples(task, [full, *adapters])
     structure = show_rank(task, full, rng)

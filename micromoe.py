@@ -13,7 +13,8 @@ dense MLP of the mixture's work, and a dense MLP of its size.
 
 What to look for: how many more facts the mixture knows, after as many steps, than the dense MLP
 that does the same work; that it keeps up with the dense MLP of its size, which does seven times the
-work; that without the balance loss some expert gets next to nothing to do.
+work; that without the balance loss some expert gets next to nothing to do, and what the mixture
+knows is then a matter of luck: sometimes as much, sometimes less than that dense MLP.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
@@ -60,7 +61,7 @@ TOP_K = 2  # experts for each token
 EXPERT_WIDTH = 32  # hidden units of an expert; with few, the router would be much of the work
 ROUTER_STD = 0.6  # of its initial weights: louder, so that experts begin to differ at once
 BALANCE = 0.4  # weight of the balance loss; Switch has 0.01, and many more than 200 steps
-LR = 0.06  # the mixtures' peak learning rate (Adam); as the next two, the best of a grid
+LR = 0.06  # the mixtures' peak learning rate (Adam); as the next two, from a grid (docs/results)
 DENSE_LR = 0.06  # of the dense MLP of equal work
 BIG_LR = 0.05  # of the dense MLP of equal size
 
@@ -396,7 +397,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -491,7 +492,7 @@ def train(
 # helps more than its fellow gets a larger share. (With TOP_K = 1, w would be 1 and teach nothing;
 # Switch uses w = p.) The experts that were not chosen are neither computed nor trained on this
 # token: that is what "sparse" means. Nor does the router learn about them: only the balance loss,
-# below, calls back an expert that is never chosen.
+# below, brings back an expert that is never chosen.
 
 
 def top_k(chances: Vector) -> tuple[list[int], list[Any]]:
@@ -606,6 +607,7 @@ def ask(expert: Expert, x: Vector) -> list[Any]:
 #
 # B is 1 if all f_i are equal, and E / TOP_K if TOP_K experts have all choices and all chances. f_i
 # is a count, without a derivative; dB/dP_i is E f_i: the more often chosen, the harder pushed down.
+# An expert that is never chosen is not pushed, and what the others lose the softmax gives to it.
 
 
 class Route(NamedTuple):
@@ -854,8 +856,9 @@ def shade(shares: Sequence[float]) -> str:
 
 def show_work(balanced: Result, free: Result) -> None:
     for layer in range(N_LAYER):
-        print(f"\nwho works in layer {layer}: shares of the choices over training, dark from twice")
-        print("the fair share\n  expert   with the balance loss               without")
+        print(f"\nwho works in layer {layer}: shares of the choices, from the untrained router at")
+        print("the left to the end, dark from twice the fair share")
+        print("  expert   with the balance loss               without")
         for i in range(EXPERTS):
             print(f"  {i + 1:6}   ", end="")
             for r in (balanced, free):  # strips darkest at 2 fair shares, bars full at 3
@@ -934,7 +937,8 @@ def experiment(seed: int, names: str | None) -> int:
     show_specialties(moe)
     show_writing([moe, lean], task, rng.sample(known_names, 3))
 
-    print("\nwhat the chosen experts tell of their input, in nats (and before the training)")
+    print("\nwhat the chosen experts tell of their input, in nats (and before the training); a")
+    print(f"choice among {EXPERTS} experts can tell {math.log(EXPERTS):.2f} at most")
     told = {}
     for label, part in (("code", 1), ("letter", 2)):
         first, last = (information(moe.surveys[i].choices, part) for i in (0, -1))

@@ -150,12 +150,19 @@ class FrontDoor(unittest.TestCase):
             row = next(line for line in README.splitlines() if f"| [{path.name}]" in line)
             self.assertIn(f"| {links.counts(path)} |", row)
 
+    def test_functions_in_the_glossary_stand_in_a_script(self):
+        text = "\n".join(path.read_text("utf-8") for path in blocks.scripts())
+        page = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+        names = set(re.findall(r"`(\w+)\(\)`", page))
+        self.assertGreater(len(names), 30)
+        self.assertEqual([name for name in names if f"def {name}(" not in text], [])
+
     def test_excerpts_are_in_the_scripts(self):
         text = "\n".join(path.read_text("utf-8") for path in blocks.scripts())
         excerpts = re.findall(r"```python\n(.*?)```", README, re.S)
         self.assertTrue(excerpts)
         for excerpt in excerpts:
-            self.assertIn(excerpt.strip(), text)
+            self.assertTrue(excerpt.strip() in text, excerpt[:80])
 
     def test_the_output_is_that_of_a_run(self):
         runs = [p.read_text("utf-8") for p in (ROOT / "docs" / "runs").glob("*.txt")]

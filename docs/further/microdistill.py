@@ -398,7 +398,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -555,13 +555,14 @@ def sample(model: Model, prompt: Sequence[int], rng: random.Random, t: float = 1
 #
 # The temperature T makes q = softmax(v / T) from the teacher's logits v: a higher T lifts the small
 # probabilities, where much of what the teacher knows is written. The student is softened by the
-# same T while it learns, and used at T = 1. For a large T and logits of mean 0, over n letters,
+# same T while it learns, and used at T = 1. For a large T and logits of mean 0, over n tokens,
 #
 #     p_j - q_j  is about  (z_j - v_j) / (n T)
 #
-# so that the gradient shrinks like 1 / T^2. Hinton et al. therefore multiply the loss by T^2. That
-# keeps its size beside a second loss on hard labels, and the learning rate's meaning in SGD. Adam
-# divides every gradient by its own size, so here, with one loss, the factor hardly shows.
+# and the gradient, which divides by T once more, about (z_j - v_j) / (n T^2). Hinton et al.
+# therefore multiply the loss by T^2. That keeps its size beside a second loss on hard labels, and
+# the learning rate's meaning in SGD. Adam divides every gradient by its own size, so here, with one
+# loss, the factor hardly shows.
 
 
 def distill_loss(logits: Vector, q: Sequence[float], t: float = 1.0) -> Any:

@@ -63,7 +63,7 @@ BETA = 0.04  # weight of the KL estimate in the loss: that of Shao et al.
 CLIP = 0.2  # how far a probability ratio may move from 1 before its gradient is cut
 
 CRITIC_ROLLOUTS = 400  # answers of the reference that PPO's critic learns from before the loop
-CRITIC_EPOCHS = 3  # times that it learns from each of them
+CRITIC_EPOCHS = 3  # times that it learns from each answer, there and in every round
 CRITIC_LR = 0.02  # Adam's, constant
 GAMMA = 1.0  # discount per token: a reward at the end counts in full
 LAMBDA = 0.95  # of gae(): 0 asks the critic after every token, 1 waits for the whole answer
@@ -406,7 +406,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -609,7 +609,10 @@ Group = list[Rollout]  # answers to one prompt
 
 def write(policy: Model, world: World, count: int, size: int, rng: random.Random) -> list[Group]:
     """The answers of a policy of floats to some prompts: count groups of size answers, drawn at
-    temperature 1, so that log_probs belong to the very distribution they were drawn from."""
+    temperature 1, so that log_probs belong to the very distribution they were drawn from.
+
+    (World, in section 7, holds the reference, the alphabet and the names that prompts are from.)
+    """
     groups = []
     for _ in range(count):
         prompt = draw_prompt(world.names, rng)
@@ -634,11 +637,11 @@ def write(policy: Model, world: World, count: int, size: int, rng: random.Random
 # above it is praised, one below it blamed, and all its tokens alike: what a critic would know about
 # the single token, a group does not (Shao et al. 2024, section 4.1.2):
 #
-#     A_i = (r_i - mean(r)) / std(r)        for each of the answers 1 .. k to one prompt
+#     A_i = (r_i - mean(r)) / std(r)        for each of the GROUP answers to one prompt
 #
-# The division makes every group weigh the same: the sum of A_i^2 is k, whether its rewards lie far
-# apart or differ in the third decimal. Only where all rewards are equal it is 0: the group is
-# silent. Dr. GRPO leaves the division out.
+# std divides by GROUP, not by GROUP - 1. The division by std makes every group weigh the same: the
+# sum of A_i^2 is GROUP, whether its rewards lie far apart or differ in the second decimal. Only
+# where all rewards are equal it is 0: the group is silent. Dr. GRPO leaves the division out.
 
 
 def group_advantages(rewards: Sequence[float]) -> list[float]:
@@ -730,7 +733,7 @@ class Update(NamedTuple):
 def learn_from(policy: Model, lessons: list[Lesson], divisor: float | None = None) -> Update:
     """Add up the gradients of one minibatch: the mean over its answers of the sum of token losses,
     divided by the answer's own length, or by a constant divisor."""
-    mean_loss, ratios = 0.0, []
+    batch_loss, ratios = 0.0, []
     for rollout, advantages in lessons:
         log_probs = token_log_probs(policy, rollout.prompt, rollout.answer)
         losses = map(surrogate_loss, log_probs, rollout.log_probs, advantages)
@@ -738,9 +741,9 @@ def learn_from(policy: Model, lessons: list[Lesson], divisor: float | None = Non
         size = len(lessons) * (divisor or len(rollout.answer))
         loss = total([loss + BETA * d for loss, d in zip(losses, drifts)]) / size
         loss.backward()
-        mean_loss += loss.data
+        batch_loss += loss.data
         ratios += [math.exp(p.data - old) for p, old in zip(log_probs, rollout.log_probs)]
-    return Update(loss=mean_loss, ratios=ratios)
+    return Update(loss=batch_loss, ratios=ratios)
 
 
 def grpo(world: World, label: str, credit: Credit, size: int) -> Learnt:
@@ -775,7 +778,8 @@ def grpo(world: World, label: str, credit: Credit, size: int) -> Learnt:
 #
 #     V(s_t) = w . features(s_t),    features: gold(s_t), its last token, its length
 #
-# so that dV/dw are the features themselves, and no chain rule is needed.
+# so that dV/dw are the features themselves, and no chain rule is needed. The drift stays in the
+# loss, as GRPO's, so that one thing differs; microppo.py has it in the reward.
 
 
 def features(seen: Sequence[int], alphabet: list[str]) -> dict[int, float]:
@@ -1056,11 +1060,12 @@ def measure_lengths(world: World, groups: list[Group]) -> dict[str, Lengths]:
 
 
 def show_rounds(group: Learnt, critic: Learnt) -> None:
-    print(f"\ngold by round: {ROUNDS} rounds of {PROMPTS * GROUP} answers, {EPOCHS} epochs")
+    print(f"\ngold by round: {ROUNDS} rounds of {PROMPTS * GROUP} answers, {EPOCHS} epochs; every")
+    print("curve has its own scale; behind it, means of three rounds at either end")
     for label, (_, rounds) in (("GRPO", group), ("PPO, with a critic", critic)):
         golds = [r.gold for r in rounds]
         first, last = mean(golds[:3]), mean(golds[-3:])
-        print(f"  {label:18} {sparkline(golds)} {first:.2f} to {last:.2f}, three rounds each")
+        print(f"  {label:18} {sparkline(golds)} {first:.2f} to {last:.2f}")
     print("\n  round  PPO's  GRPO's    KL  spread  length  clip   low  high   loss")
     for i, (r, other) in enumerate(zip(group.rounds, critic.rounds)):
         if i % max(1, ROUNDS // 12) == 0 or i == ROUNDS - 1:

@@ -402,7 +402,7 @@ def gpt(model: Model, token: int, cache: Cache, mlp: Callable[..., list[Any]] = 
         for start in range(0, len(x), d_head):
             part = slice(start, start + d_head)
             # softmax(q k^T / sqrt(d_head)) v (Vaswani et al. 2017, equation 1)
-            scores = [dot(query[part], key[part]) for key in keys]
+            scores = linear([key[part] for key in keys], query[part])  # K q
             heads += attend(scores, [v[part] for v in values], d_head**0.5)
         x = add(x, project(model, f"{layer}.wo", heads))
         x = add(x, mlp(model, layer, rmsnorm(x)))
@@ -578,7 +578,10 @@ def draw_prompt(names: list[str], rng: random.Random) -> str:
 
 
 def first_wins(first: str, second: str) -> float:
-    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry."""
+    """P(first is preferred) = sigmoid(TASTE (gold(first) - gold(second))): Bradley and Terry.
+
+    sigmoid(a - b) = 1 / (1 + e^(b - a)) = e^a / (e^a + e^b) is a softmax of two numbers.
+    """
     return softmax([TASTE * gold(first), TASTE * gold(second)])[0]
 
 

@@ -30,14 +30,14 @@ class Entry(NamedTuple):
 
 
 ENTRIES = [
-    Entry("DPO", "microdpo", "beta 0.3",
+    Entry("DPO, beta 0.3", "microdpo", "beta 0.3",
           "comparisons exist, and new answers cannot be judged: one supervised loss"),
     Entry("PPO", "microppo", "with KL",
           "a learned reward model judges new answers, and many are learnt from each"),
     Entry("REINFORCE, RLOO", "microreinforce", "RLOO",
           "a program scores answers, and answers are cheap: the least code"),
     Entry("GRPO", "microgrpo", "GRPO",
-          "a program scores answers, answers are dear, and a critic would be a second model"),
+          "a program scores answers, several answers to a prompt can be had, and a critic would be a second model"),
     Entry("SPO", "microspo", "self-play",
           "preferences may go in circles, so that no score can express them"),
     Entry("RLAIF", "microrlaif", "AI, per token",

@@ -143,7 +143,7 @@ MUTANTS = [
     ("microspo", "    optimizer.b1 = 0.0\n", ""),
     ("microspo", "average(played[rounds // 2 :])", "average(played)"),
     ("microspo", "write_group(freeze(policy), world, oracle, rng)", "write_group(world.reference, world, oracle, rng)"),
-    ("microspo", "[beta * ratio_w, beta * ratio_l], 0", "[ratio_w, ratio_l], 0"),
+    ("microspo", "dpo_loss(chosen - pair.ref_chosen,", "dpo_loss(chosen,"),
     ("microspo", "rejected - pair.ref_rejected, DPO_BETA", "rejected - pair.ref_chosen, DPO_BETA"),
     ("microspo", "else texts[::-1]", "else texts"),
     ("microspo", "optimizer.step(LR * (1.0 - done / rounds))", "optimizer.step(LR)"),
