@@ -117,11 +117,11 @@ def multiplications(script: str) -> float:
 
 
 def lines_of(script: str) -> int:
-    """Lines of section 6 that are the script's own."""
+    """Lines of section 6, without the task that all share: the gold score and the annotator."""
     path = next(p for p in blocks.scripts() if p.stem == script)
     section = path.read_text("utf-8").split("\n# 6. ")[1].split("\n# 7. ")[0]
-    shared = sum(len(run.splitlines()) for name, run in blocks.pieces(section) if name)
-    return len(section.splitlines()) - shared
+    task = ("the gold score", "the annotator")
+    return sum(len(run.splitlines()) for name, run in blocks.pieces(section) if name not in task)
 
 
 def verdicts(folder: Path, entry: Entry, row: str) -> dict[int, tuple[float, float, float]]:
@@ -154,7 +154,7 @@ def page(folder: Path) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     costs_table = [
-        "| algorithm | asked for | answers written | learnt from | multiplications, millions | floats held | reward model | own lines of section 6 |",
+        "| algorithm | asked for | answers written | learnt from | multiplications, millions | floats held | reward model | lines of section 6, without the task |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     choices = []
