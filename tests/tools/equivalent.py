@@ -11,6 +11,21 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "micromoe": {},
     "microreinforce": {
         ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere",
+        ("for _ in range(10):", "constant"): "one round of power iteration more",
+        ("sums = [dot(row, direction) for row in rows]", "arguments swapped"): "a.b is b.a",
+        (
+            "direction = [dot(sums, column) for column in zip(*rows)]",
+            "arguments swapped",
+        ): "a.b is b.a",
+        ("along = dot(direction, across)", "arguments swapped"): "a.b is b.a",
+        (
+            "(cross_entropy(logits, token) * -chance).backward()",
+            "sign dropped",
+        ): "the largest entry, whatever its sign, is returned",
+        (
+            "return dot(middle, middle) / ((scatter(groups) / len(groups)) or 1.0)",
+            "constant",
+        ): "guards against 0 / 0: without scatter, the mean is 0 too",
     },
     "microgrpo": {},
     "microspo": {},
