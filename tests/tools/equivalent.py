@@ -27,8 +27,26 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "constant",
         ): "guards against 0 / 0: without scatter, the mean is 0 too",
     },
-    "microgrpo": {},
-    "microspo": {},
+    "microgrpo": {
+        (
+            "return [sum(squares[a:b]) / (sum(squares) or 1.0) for a, b in zip(cuts, cuts[1:])]",
+            "constant",
+        ): "guards against 0 / 0",
+        (
+            "gained = (group - start) / max(critic - start, 1e-9)",
+            "constant",
+        ): "guards against division by 0",
+    },
+    "microspo": {
+        (
+            "chosen, rejected = texts if rng.random() < chance else texts[::-1]",
+            "< to <=",
+        ): "random() hardly ever draws the very number",
+        (
+            "if step in {DPO_STEPS * stage // STAGES for stage in range(1, STAGES + 1)}:",
+            "constant",
+        ): "a stage more would lie after the last step",
+    },
     "microrlaif": {},
     "microdropout": {},
     "microbatchnorm": {},
