@@ -450,14 +450,15 @@ class Measures(unittest.TestCase):
         self.assertEqual(m.mean_length(w.reference, w), m.mean(lengths))
 
     def test_lengths_of_praise_and_blame(self):
-        w, seen = world(), []
+        w, groups, praised = world(), [[rollout()]], []
         fakes = {
-            "praise": lambda world, groups: {"x": [1.0], "y": [2.0]},
+            "praise": lambda *both: praised.append(both) or {"x": [1.0], "y": [2.0]},
             "moved": lambda model, step, scale: step[0] * scale,
-            "mean_length": lambda policy, world: seen.append(policy) or policy,
+            "mean_length": lambda policy, world: policy,
         }
         with patch.multiple(m, **fakes):
-            got = m.measure_lengths(w, [])
+            got = m.measure_lengths(w, groups)
+        self.assertEqual(praised, [(w, groups)])
         s = m.STEP
         self.assertEqual(got["x"], m.Lengths(praised=s, blamed=-s))
         self.assertEqual(got["y"], m.Lengths(praised=2 * s, blamed=-2 * s))

@@ -29,6 +29,14 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     },
     "microgrpo": {
         (
+            "rewards = [[0.0] * (len(r.answer) - 1) + [r.reward] for r in rollouts]",
+            "term dropped",
+        ): "gae() starts at the end, and does not read a zero too many in front",
+        (
+            "rewards = [[0.0] * (len(r.answer) - 1) + [r.reward] for r in rollouts]",
+            "- to +",
+        ): "gae() starts at the end, and does not read a zero too many in front",
+        (
             "return [sum(squares[a:b]) / (sum(squares) or 1.0) for a, b in zip(cuts, cuts[1:])]",
             "constant",
         ): "guards against 0 / 0",
@@ -36,6 +44,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "gained = (group - start) / max(critic - start, 1e-9)",
             "constant",
         ): "guards against division by 0",
+        (
+            "gained = (group - start) / max(critic - start, 1e-9)",
+            "arguments swapped",
+        ): "max(a, b) is max(b, a)",
     },
     "microspo": {
         (
