@@ -451,7 +451,7 @@ class Measures(unittest.TestCase):
 
 class Experiment(unittest.TestCase):
     def test_settings_are_checked_first(self):
-        with patch.multiple(m, GROUP=1, check_classes=None):
+        with patch.multiple(m, GROUP=1, read_names=None):
             self.assertRaises(SystemExit, quietly, m.experiment, 1, None)
 
     def test_names_that_fit_the_context_are_of_all_classes(self):
