@@ -59,7 +59,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "constant",
         ): "a stage more would lie after the last step",
     },
-    "microrlaif": {},
+    "microrlaif": {
+        (
+            "return sorted(names, key=gold, reverse=True)[: max(1, round(EXEMPLARY * len(names)))]",
+            "arguments swapped",
+        ): "max(a, b) is max(b, a)"
+    },
     "microdropout": {},
     "microbatchnorm": {},
     "microschedule": {},
