@@ -51,6 +51,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     },
     "microspo": {
         (
+            "return (0.5, 1.0, 0.0)[(second - first) % 3]",
+            "term dropped",
+        ): "a negative place counts from the end of the three, as % 3 does",
+        (
             "chosen, rejected = texts if rng.random() < chance else texts[::-1]",
             "< to <=",
         ): "random() hardly ever draws the very number",
