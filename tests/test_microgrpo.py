@@ -262,7 +262,7 @@ class Loop(unittest.TestCase):
             self.assertAlmostEqual(a, b, 12)
 
     def test_it_raises_the_reward(self):
-        with patch.multiple(m, ROUNDS=12, PROMPTS=4, GROUP=4, MINIBATCH=8):
+        with patch.multiple(m, ROUNDS=8, PROMPTS=3, GROUP=4, MINIBATCH=8, LR=0.02):
             for credit, size in ((m.by_group(m.group_advantages), 4), (m.by_critic(world()), 1)):
                 learnt = quietly(m.grpo, world(), "x", credit, size)
                 golds = [r.gold for r in learnt.rounds]
@@ -338,6 +338,27 @@ class Critic(unittest.TestCase):
                 self.assertNotEqual(critic, seen[0].arrays[0][0])  # and it has learnt
         self.assertEqual(rates, {m.CRITIC_LR})
 
+    def test_it_starts_from_zero_and_learns_from_answers_of_the_reference(self):
+        w, seen = world(), []
+
+        class Spy(m.Adam):
+            def step(self, lr):
+                seen.append(list(self.arrays[0][1]))
+                super().step(lr)
+
+        with patch.multiple(m, Adam=Spy, CRITIC_EPOCHS=1, MINIBATCH=20):
+            m.by_critic(w)
+        (slopes,), wanted, size = seen, [0.0] * 9, 0
+        for (r,) in m.write(w.reference, w, 20, 1, random.Random(w.seed)):
+            n, text = len(r.answer), [*r.prompt, *r.answer]
+            for t in range(n):  # V = 0 everywhere, so that delta is the reward at the end
+                target = m.LAMBDA ** (n - 1 - t) * r.reward
+                for i, x in m.features(text[: len(r.prompt) + t], ALPHABET).items():
+                    wanted[i] -= target * x
+            size += n
+        for got, g in zip(slopes, wanted):
+            self.assertAlmostEqual(got, g / size, 12)
+
     def test_it_learns_to_foresee(self):
         found = []
 
@@ -377,6 +398,8 @@ class Measures(unittest.TestCase):
         self.assertAlmostEqual(r.kl, (2.0 + 1.0) / 4, 12)
         self.assertEqual((r.clipped, r.low, r.high, r.first), (0.5, 0.5, 1.5, 0.25))
         self.assertEqual(m.report(groups, updates[:1]).clipped, 0.0)
+        with patch.object(m, "CLIP", 0.5):  # a ratio that far from 1 is not beyond it
+            self.assertEqual(m.report(groups, updates).clipped, 0.0)
 
     def test_silence(self):
         with patch.multiple(m, GROUP=2, GOOD=0.5):
@@ -427,24 +450,37 @@ class Measures(unittest.TestCase):
         self.assertEqual(m.mean_length(w.reference, w), m.mean(lengths))
 
     def test_lengths_of_praise_and_blame(self):
-        w, seen = world(), []
+        w, groups, praised = world(), [[rollout()]], []
         fakes = {
-            "praise": lambda world, groups: {"x": [1.0], "y": [2.0]},
+            "praise": lambda *both: praised.append(both) or {"x": [1.0], "y": [2.0]},
             "moved": lambda model, step, scale: step[0] * scale,
-            "mean_length": lambda policy, world: seen.append(policy) or policy,
+            "mean_length": lambda policy, world: policy,
         }
         with patch.multiple(m, **fakes):
-            got = m.measure_lengths(w, [])
+            got = m.measure_lengths(w, groups)
+        self.assertEqual(praised, [(w, groups)])
         s = m.STEP
         self.assertEqual(got["x"], m.Lengths(praised=s, blamed=-s))
         self.assertEqual(got["y"], m.Lengths(praised=2 * s, blamed=-2 * s))
 
 
 class Experiment(unittest.TestCase):
+    def test_settings_are_checked_first(self):
+        with patch.multiple(m, GROUP=1, make_world=None):
+            self.assertRaises(SystemExit, quietly, m.experiment, 1, None)
+
+    def test_the_command_runs_the_experiment(self):
+        with patch.object(m, "experiment", lambda seed, names: (seed, names)):
+            self.assertEqual(m.main(["--seed", "7", "--names", "file"]), (7, "file"))
+
     def test_claims_compare_what_they_say(self):
         golds = {"reference": 0.5, "GRPO": 0.8, "PPO": 0.9}
         firsts = {"GRPO": 0.125, "PPO": 0.25}
         calls, seen = [], []
+
+        def fake_world(seed, names):
+            self.assertEqual((seed, names), (1, "file"))
+            return world()._replace(reference={"name": "reference"})
 
         def fake_grpo(world, label, credit, size):
             name = "PPO" if size == 1 else "GRPO"
@@ -473,7 +509,7 @@ class Experiment(unittest.TestCase):
         }
         looked = []
         fakes = {
-            "make_world": lambda seed, names: world()._replace(reference={"name": "reference"}),
+            "make_world": fake_world,
             "grpo": fake_grpo,
             "by_group": lambda f: f,
             "by_critic": lambda w: "critic",
@@ -486,7 +522,7 @@ class Experiment(unittest.TestCase):
             "GROUP": 2,
         }
         with patch.multiple(m, **fakes), redirect_stdout(io.StringIO()):
-            self.assertEqual(m.experiment(1, None), 7)
+            self.assertEqual(m.experiment(1, "file"), 7)
         self.assertEqual(
             calls,
             [

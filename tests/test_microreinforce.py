@@ -89,22 +89,23 @@ class Gradient(unittest.TestCase):
         return [w.grad for w in m.weights_of(policy)]
 
     def test_its_mean_is_the_gradient_of_the_expected_reward_whatever_the_baseline(self):
-        model = world().reference
-        for baseline in (0.0, 0.4, -3.0):
-            gradients = iter(self.exact([0, 1], baseline))
-            for name, matrix in model.items():
-                for row in matrix:
-                    for i, w in enumerate(row):
+        model, start = world().reference, [0, 1]
+        gradients = iter(zip(*(self.exact(start, baseline) for baseline in (0.0, 0.4, -3.0))))
+        for name, matrix in model.items():
+            for row in matrix:
+                for i, w in enumerate(row):
 
-                        def f(x, row=row, i=i):
-                            kept, row[i] = row[i], x
-                            y = self.expected_reward(model, [0, 1])
-                            row[i] = kept
-                            return y
+                    def f(x, row=row, i=i):
+                        kept, row[i] = row[i], x
+                        y = self.expected_reward(model, start)
+                        row[i] = kept
+                        return y
 
-                        g = next(gradients)
-                        if i == 1:  # one column of each matrix will do
-                            self.assertAlmostEqual(-g, slope(f, w), 7, name)
+                    under_each = next(gradients)
+                    if i == 1:  # one column of each matrix will do
+                        wanted = slope(f, w)
+                        for g in under_each:
+                            self.assertAlmostEqual(-g, wanted, 7, name)
 
     def test_the_loss_is_minus_advantage_times_log_probability(self):
         w = world()
@@ -148,7 +149,7 @@ class Loop(unittest.TestCase):
             name = m.decode([*answer.prompt, *answer.tokens], ALPHABET)
             self.assertEqual(answer.reward, m.gold(name))
 
-    def one_update(self, baseline, shift):
+    def one_update(self, baseline, *shift):
         """The gradients that reach the optimizer, and the answers, of one update."""
         seen, groups = [], []
 
@@ -164,18 +165,18 @@ class Loop(unittest.TestCase):
             return groups[-1]
 
         with patch.multiple(m, Adam=Spy, write_group=spy, UPDATES=1):
-            learnt = quietly(m.reinforce, world(), "x", baseline, 0.07, shift)
+            learnt = quietly(m.reinforce, world(), "x", baseline, 0.07, *shift)
         (gradients, lr), *rest = seen
         self.assertEqual((lr, rest, len(groups)), (0.07, [], m.PROMPTS))
         return gradients, groups, learnt
 
     def test_an_update_is_the_mean_over_all_answers(self):
-        for baseline, shift in ((m.no_baseline, 0.0), (m.no_baseline, 1.0), (m.leave_one_out, 1.0)):
-            gradients, groups, learnt = self.one_update(baseline, shift)
+        for baseline, *shift in ((m.no_baseline,), (m.no_baseline, 1.0), (m.leave_one_out, 1.0)):
+            gradients, groups, learnt = self.one_update(baseline, *shift)
             policy = m.unfreeze(world().reference)
             every = [answer for group in groups for answer in group]
             for group in groups:
-                rewards = [answer.reward + shift for answer in group]
+                rewards = [answer.reward + sum(shift) for answer in group]
                 for answer, r, b in zip(group, rewards, baseline(rewards)):
                     log_prob = m.total(m.token_log_probs(policy, answer.prompt, answer.tokens))
                     (log_prob * ((b - r) / len(every))).backward()
@@ -265,6 +266,16 @@ class Measures(unittest.TestCase):
     def test_the_sum_over_tokens_vanishes(self):
         self.assertLess(m.sum_over_tokens(world()), 1e-12)
 
+    def test_the_sum_over_tokens_is_of_gradients_times_chances(self):
+        """With one token alone in the sum, nothing makes up for its gradient."""
+        w, loss = world(), m.cross_entropy
+        (row,) = m.score_gradients(w.reference, [m.Answer(prompt=[0], tokens=[1], reward=0.0)])
+        chance = math.exp(m.token_log_probs(w.reference, [0], [1])[0])
+        with patch.object(m, "cross_entropy", lambda z, token: loss(z, token) * (token == 1)):
+            got = m.sum_over_tokens(w)
+        self.assertAlmostEqual(got, chance * max(map(abs, row)), 12)
+        self.assertGreater(got, 0.01)
+
     def test_widest_is_the_direction_of_most_scatter_at_right_angles(self):
         rng = random.Random(4)
         rows = [[rng.gauss(0, s) for s in (9.0, 3.0, 1.0)] for _ in range(60)]
@@ -308,6 +319,14 @@ class Measures(unittest.TestCase):
 
 
 class Experiment(unittest.TestCase):
+    def test_settings_are_checked_first(self):
+        with patch.multiple(m, GROUP=1, make_world=None):
+            self.assertRaises(SystemExit, quietly, m.experiment, 1, None)
+
+    def test_the_command_runs_the_experiment(self):
+        with patch.object(m, "experiment", lambda seed, names: (seed, names)):
+            self.assertEqual(m.main(["--seed", "7", "--names", "file"]), (7, "file"))
+
     def test_claims_compare_what_they_say(self):
         scatters = {"none": 10.0, "mean of all others": 2.0, "RLOO, of its group": 4.0}
         scatters["twice the mean"] = 20.0

@@ -55,6 +55,8 @@ class Labeller(unittest.TestCase):
         with patch.object(m, "EXEMPLARY", 0.25):
             self.assertEqual(m.exemplary(names), ["lana", "ena"])
             self.assertEqual(m.exemplary(names[:1]), ["kkk"])  # never none
+        with patch.object(m, "EXEMPLARY", 0.01):
+            self.assertEqual(m.exemplary(names), ["lana"])
         with patch.object(m, "EXEMPLARY", 0.375):
             self.assertEqual(m.exemplary(names)[2], "anna")
 
@@ -193,6 +195,11 @@ class Measures(unittest.TestCase):
         got = m.habits(self.pairs(), m.by(m.SCORES["no constitution"]))
         self.assertEqual((got.familiar, got.unfamiliar, got.agreement), (1.0, 0.0, 2 / 3))
 
+    def test_what_is_as_usual_as_the_other_is_not_familiar(self):
+        pair = (reading("ana", p=[-1.0] * 4), reading("kkk", p=[-1.0] * 4))
+        got = m.habits([pair], lambda a, b: 1.0)
+        self.assertEqual((got.familiar, got.unfamiliar), (0.5, 1.0))
+
     def test_nothing_asked_is_a_coin(self):
         self.assertEqual(m.habits([], m.person), m.Habits(0.5, 0.5, 0.5, 0.5))
         self.assertEqual(m.share([1.0, 0.0, 0.25, 0.25]), 0.375)
@@ -205,6 +212,7 @@ class Measures(unittest.TestCase):
         wanted = [[bad, good], [bad, good], [bad, same]]
         self.assertEqual(m.errors(pairs, score), wanted)
         self.assertEqual(m.errors(pairs, lambda y: -score(y)), [])
+        self.assertEqual(m.errors(pairs, lambda y: 0.0), [])  # a tie is no error
 
 
 class Alignment(unittest.TestCase):
@@ -313,8 +321,12 @@ class Experiment(unittest.TestCase):
         self.assertEqual(got, [0.12, 0.09, 0.2, 0.41, 0.25, -0.05, 0.12, 0.6])
 
     def run_it(self):
-        """A run with a fake judge: (labels by policy, prints, pairs measured by each)."""
-        trained, measured = {}, []
+        """A run with a fake judge: (labels by policy, pairs measured by each, who is judged)."""
+        trained, measured, judged = {}, [], []
+
+        def fake_world(seed, names):
+            self.assertEqual((seed, names), (1, "file"))
+            return world()
 
         def align(w, label, texts):
             trained[label] = texts
@@ -324,20 +336,33 @@ class Experiment(unittest.TestCase):
             measured.append((pairs, prefers))
             return m.Habits(0.5, 0.5, 0.5, 0.5)
 
+        def judge(policy, w):
+            self.assertEqual(w, world())
+            judged.append(policy)
+            return verdict(0.5)
+
         fakes = {
             "check_settings": lambda: None,
-            "make_world": lambda seed, names: world(),
+            "make_world": fake_world,
             "align": align,
             "habits": habits,
-            "judge": lambda policy, w: verdict(0.5),
+            "judge": judge,
             "check_claims": lambda claims: 7,
         }
         with patch.multiple(m, **fakes):
-            self.assertEqual(quietly(m.experiment, 1, None), 7)
-        return trained, measured
+            self.assertEqual(quietly(m.experiment, 1, "file"), 7)
+        return trained, measured, judged
+
+    def test_settings_are_checked_first(self):
+        with patch.multiple(m, PAIRS=0, make_world=None):
+            self.assertRaises(SystemExit, quietly, m.experiment, 1, None)
+
+    def test_the_command_runs_the_experiment(self):
+        with patch.object(m, "experiment", lambda seed, names: (seed, names)):
+            self.assertEqual(m.main(["--seed", "7", "--names", "file"]), (7, "file"))
 
     def test_everybody_labels_the_same_comparisons(self):
-        trained, measured = self.run_it()
+        trained, measured, judged = self.run_it()
         self.assertEqual(list(trained), ["person", "AI, total", "AI, per token", "no constitution"])
         questions = [
             [(t["prompt"], {t["chosen"], t["rejected"]}) for t in texts]
@@ -350,6 +375,7 @@ class Experiment(unittest.TestCase):
         w = world()
         labeller = quietly(m.teach, w.reference, m.exemplary(NAMES), ALPHABET, rng)
         drawn = [m.compare(w.reference, NAMES, ALPHABET, rng) for _ in range(m.PAIRS + m.MEASURED)]
+        self.assertEqual(judged, [w.reference, labeller, *({"name": n} for n in trained)])
         self.assertEqual(trained["person"], drawn[: m.PAIRS])
         pairs = [m.read_both(t, labeller, w.reference, ALPHABET) for t in drawn]
         for name in list(trained)[1:]:

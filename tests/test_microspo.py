@@ -1,12 +1,13 @@
 """Sections 6 and 7 of microspo.py: the circle, win rates, self-play, DPO, and what is measured."""
 
 import io
+import itertools
 import json
 import math
 import random
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import microspo as m
 from microspo import Value
@@ -253,6 +254,19 @@ class Play(unittest.TestCase):
                 self.assertAlmostEqual(got, w.grad, 12)
             self.assertEqual(play.rounds, [[a.name for a in group] for group in groups])
 
+    def test_the_loss_shown_is_that_of_the_round(self):
+        shown = []
+        with patch.object(m, "progress", lambda label, done, of, loss, _: shown.append(loss)):
+            _, groups, _, writers, _ = self.played(0.5, 2)
+        for loss, group, weights in zip(shown, groups, writers, strict=True):
+            rest = iter(weights)
+            policy = {
+                name: [[Value(next(rest)) for _ in row] for row in rows]
+                for name, rows in world().reference.items()
+            }
+            losses = [m.self_play_loss(policy, answer, 0.5).data for answer in group]
+            self.assertAlmostEqual(loss, m.mean(losses), 12)
+
     def test_present_policies_play_and_the_second_half_is_averaged(self):
         _, groups, after, writers, play = self.played(0.1, 5)
         self.assertEqual(len(groups), 5)
@@ -331,8 +345,16 @@ class Dpo(unittest.TestCase):
             texts = ([*pair.prompt, *y] for y in (pair.chosen, pair.rejected))
             self.assertEqual(asked[-1], tuple(m.decode(text, ALPHABET) for text in texts))
         self.assertEqual(len(asked), 15)
-        with redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
-            m.compare(w, lambda a, b: 0.5, random.Random(1))
+
+    def test_it_gives_up_after_as_many_pairs_as_it_says(self):
+        asked, errors = [], io.StringIO()
+        with (
+            patch.object(m, "sample", lambda *_: [m.EDGE]),
+            redirect_stderr(errors),
+            self.assertRaises(SystemExit),
+        ):
+            m.compare(world(), lambda *both: asked.append(both) or 0.5, random.Random(1))
+        self.assertIn(f"of {len(asked):,} pairs", errors.getvalue())
 
     def test_a_preference_that_is_not_sure_is_drawn(self):
         w, rng, kept, count = world(), random.Random(7), 0, 0
@@ -366,6 +388,12 @@ class Dpo(unittest.TestCase):
         self.assertNotEqual(looks[0][1], policy)
         self.assertNotEqual(policy, world().reference)
         self.assertAlmostEqual(max(rates), m.DPO_LR, 12)
+
+    def test_it_starts_from_a_loss_of_log_2(self):
+        losses, train = [], m.train
+        with patch.object(m, "train", lambda *a: losses.extend(train(*a))):
+            quietly(m.dpo, world(), m.majority, lambda policy: None)
+        self.assertAlmostEqual(losses[0], math.log(2.0), 12)
 
 
 class Measures(unittest.TestCase):
@@ -422,6 +450,27 @@ class Measures(unittest.TestCase):
 
 
 class Experiment(unittest.TestCase):
+    def test_settings_are_checked_first(self):
+        with patch.multiple(m, GROUP=1, read_names=None):
+            self.assertRaises(SystemExit, quietly, m.experiment, 1, None)
+
+    def test_names_that_fit_the_context_are_of_all_classes(self):
+        """In a context of 4 tokens names have up to 3 letters."""
+        names = ["bba", *("".join(x) + "d" for x in itertools.product("bcdfg", repeat=2))]
+        for last, reached in (("bbe", True), ("bbbe", False)):
+            errors, made = io.StringIO(), Mock(side_effect=SystemExit)
+            with (
+                patch.multiple(m, NAMES=[*names, last], make_world=made),
+                redirect_stderr(errors),
+                self.assertRaises(SystemExit),
+            ):
+                m.experiment(1, None)
+            self.assertEqual((made.called, "in e:" in errors.getvalue()), (reached, not reached))
+
+    def test_the_command_runs_the_experiment(self):
+        with patch.object(m, "experiment", lambda seed, names: (seed, names)):
+            self.assertEqual(m.main(["--seed", "7", "--names", "file"]), (7, "file"))
+
     def test_claims_compare_what_they_say(self):
         mixtures = {
             "reference": names_of(3, 6, 1),
@@ -432,7 +481,12 @@ class Experiment(unittest.TestCase):
         golds = {"reference": 0.6, "plain": 0.85, "DPO": 0.1, "without": 0.2, "play": 0.3}
         calls, seen = [], []
 
+        def fake_world(seed, names):
+            self.assertEqual((seed, names), (1, "file"))
+            return world()._replace(reference={"name": "reference"})
+
         def fake_play(world, label, oracle, beta, rounds):
+            self.assertIsInstance(world, m.World)
             calls.append((oracle, beta, rounds))
             name = "plain" if oracle is m.annotator else "play" if beta else "without"
             early, late = ["a"], {"play": ["a", "b", "e"], "without": ["a", "a", "b", "e"]}
@@ -450,14 +504,14 @@ class Experiment(unittest.TestCase):
             "check_settings": lambda: None,
             "check_classes": lambda names: None,
             "read_names": lambda path, longest: [],
-            "make_world": lambda seed, names: world()._replace(reference={"name": "reference"}),
+            "make_world": fake_world,
             "self_play": fake_play,
             "dpo_path": lambda w, oracle: calls.append(oracle) or ({"name": "DPO"}, [[1.0, 0, 0]]),
             "judge": fake_judge,
             "check_claims": lambda claims: seen.extend(claims) or 7,
         }
         with patch.multiple(m, **fakes), redirect_stdout(io.StringIO()):
-            self.assertEqual(m.experiment(1, None), 7)
+            self.assertEqual(m.experiment(1, "file"), 7)
         circle = [(m.majority, m.BETA, m.ROUNDS), (m.majority, 0.0, m.ROUNDS), m.majority]
         self.assertEqual(calls, [*circle, (m.annotator, m.BETA, m.PLAIN_ROUNDS)])
         # the best reply: to 4 3 3, e with 0.55; to 3 6 1, a with 0.75; to 9 1 0, e with 0.9
