@@ -18,6 +18,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microdropout": {},
     "microbatchnorm": {},
     "microschedule": {},
-    "microdistill": {},
+    "microdistill": {
+        (
+            "teacher, letters, rng = examine(task.teacher, task, 0), len(task.alphabet),"
+            " random.Random(seed)",
+            "constant",
+        ): "the number of the teacher's step is shown nowhere",
+    },
     "shared": {},
 }
