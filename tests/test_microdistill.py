@@ -422,6 +422,11 @@ class Wiring(unittest.TestCase):
                 quietly(m.experiment, 5, None)
         pretrain.assert_not_called()
 
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
+
     def test_a_file_of_names(self):
         """Every letter has its token, those of held-out names too; the longest names just fit."""
         short = [letter * 2 for letter in string.ascii_lowercase]

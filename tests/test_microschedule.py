@@ -379,6 +379,11 @@ class Experiment(unittest.TestCase):
                 quietly(m.experiment, 5, None)
         compare.assert_not_called()
 
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
+
     def test_claims_and_tables(self):
         calls = []
 

@@ -5,6 +5,7 @@ kind of mutant; and why no test can notice. An entry excuses every mutant of tha
 """
 
 ORDER = "the larger or the smaller of two numbers is the same in either order"
+CLOCK = "only the progress line shows the time"
 
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microlora": {},
@@ -18,9 +19,28 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microspo": {},
     "microrlaif": {},
     "microdropout": {},
-    "microbatchnorm": {},
+    "microbatchnorm": {
+        (
+            "new, old = (mean, variance * n / max(1, n - 1)), self.running[layer][j]",
+            "arguments swapped",
+        ): ORDER,
+        (
+            "return [[self.rng.uniform(low, high) for _ in range(WIDTH)] for _ in range(LAYERS)]",
+            "arguments swapped",
+        ): "from high to low is the same distribution",
+        ("phase = step % max(2, STEPS // 10)", "arguments swapped"): ORDER,
+        ("return min(result.loss, task.frequencies)", "arguments swapped"): ORDER,
+    },
     "microschedule": {
+        ("return min(1.0, (steps - step) / (DECAY * steps))", "arguments swapped"): ORDER,
+        ("seconds = time.perf_counter() - begin", "term dropped"): CLOCK,
+        ("seconds = time.perf_counter() - begin", "- to +"): CLOCK,
         ("apart = max(1, round(LAST * steps / LOOKS))", "arguments swapped"): ORDER,
+        (
+            "averaged, begin = freeze(task.start), STEPS - max(1, round(AVERAGED * STEPS))",
+            "arguments swapped",
+        ): ORDER,
+        ("count = min(count, len(xs))", "arguments swapped"): ORDER,
         (
             'return "".join(marks[round(8 * min(max(share, 0.0), 1.0))] for share in shares)',
             "arguments swapped",
