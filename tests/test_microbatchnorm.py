@@ -112,6 +112,12 @@ class BatchNormOfAColumn(Close):
         self.assertAlmostEqual(mean, 0.5, 12)
         self.assertAlmostEqual(variance, 4.0, 5)
 
+    def test_a_large_mean_does_not_blur_the_variance(self):
+        xs = [0.1, 0.9, 0.4, 0.3, 0.8, 0.2, 0.6]
+        variance = m.moments(xs)[1]
+        for mean in (0.0, 1e8 / 3, 1e8, -1e9 / 7):
+            self.assertAlmostEqual(m.moments([mean + x for x in xs])[1], variance, 6)
+
     def test_gradients_against_central_differences_and_the_formula(self):
         rng = random.Random(3)
         for n in (2, 3, 9):
@@ -412,7 +418,7 @@ class Experiment(Close):
 
     def test_drift(self):
         before = [[0.0, 0.0, 5.0], [2.0, 4.0, 5.0]]  # standard deviations 1, 2 and 0
-        after = [[3.0, 1.0, 9.0], [5.0, 5.0, 9.0]]
+        after = [[1.0, 3.0, 9.0], [7.0, 3.0, 9.0]]  # whatever theirs are
         self.assertEqual(m.drift(before, after), 0.5)  # moved by 3 / 1, 1 / 2, and never by 4 / 0
         self.assertEqual(m.drift(before, before), 0.0)
         self.assertEqual(m.drift([r[:1] for r in before], [r[:1] for r in after]), 3.0)

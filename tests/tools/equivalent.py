@@ -29,6 +29,14 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "arguments swapped",
         ): "from high to low is the same distribution",
         ("phase = step % max(2, STEPS // 10)", "arguments swapped"): ORDER,
+        (
+            "return max(gaps), lengths[1] / (lengths[0] or 1.0)",
+            "constant",
+        ): "a gradient that has vanished, over anything: 0",
+        (
+            "gaps = [abs(a - b) for before, after in zip(*logits) for a, b in zip(before, after)]",
+            "arguments swapped",
+        ): "a distance is the same from either end",
         ("return min(result.loss, task.frequencies)", "arguments swapped"): ORDER,
     },
     "microschedule": {
