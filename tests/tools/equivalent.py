@@ -61,5 +61,25 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "constant",
         ): "the number of the teacher's step is shown nowhere"
     },
-    "shared": {},
+    "shared": {
+        ("safe = max(self.data, 1e-12)", "arguments swapped"): ORDER,
+        (
+            "return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))",
+            "arguments swapped",
+        ): ORDER,
+        ("optimizer.step(lr * min(rise, fall, 1.0))", "arguments swapped"): ORDER,
+        (
+            "turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)",
+            "arguments swapped",
+        ): "two neighbours differ in either order; " + ORDER,
+        (
+            "return turns - sum(letter in HARD for letter in name) / max(1, len(name))",
+            "arguments swapped",
+        ): ORDER,
+        ("loss = max(-m, 0.0) + math.log1p(small)", "arguments swapped"): ORDER,
+        (
+            "return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))",
+            "> to >=",
+        ): "at 0 small is 1",
+    },
 }
