@@ -132,6 +132,21 @@ class Dropout(Close):
             self.assertAlmostEqual(mask.count(0.0) / len(mask), p, delta=0.01)
         self.assertEqual(set(m.new_mask(50, 0.0, rng)), {1.0})
 
+    def test_no_unit_is_off_at_a_share_of_0_whatever_is_drawn(self):
+        with patch.object(random.Random, "random", lambda rng: 0.0):
+            self.assertEqual(m.new_mask(3, 0.0, random.Random(1)), [1.0] * 3)
+
+    def test_what_is_off_is_left_out_of_the_graph(self):
+        """By relu or the mask: children of a logit are the units that are on and their weights."""
+        model = m.unfreeze(m.new_mlp(5, random.Random(8)))
+        lit = [isinstance(h, Value) for h in m.hidden_units(model, (1, 2, 3))]
+        for mask in (None, [0.0, 2.0, 0.0, 2.0, 2.0, 0.0, 2.0]):
+            on = sum(a and b != 0.0 for a, b in zip(lit, mask or [1.0] * 7))
+            for z in m.mlp(model, (1, 2, 3), mask):
+                self.assertEqual(len(z.children), 2 * on)
+        self.assertLess(0, on)
+        self.assertLess(on, sum(lit))
+
     def test_what_is_off_is_a_constant(self):
         h = [Value(1.0), Value(2.0), 0.0, 0.0]
         y = m.dropout(h, [0.0, 2.0, 2.0, 0.0])

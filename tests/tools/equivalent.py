@@ -18,7 +18,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microgrpo": {},
     "microspo": {},
     "microrlaif": {},
-    "microdropout": {},
+    "microdropout": {
+        (
+            "sums = add(sums, dropout(h, new_mask(len(h), p, rng)))",
+            "arguments swapped",
+        ): "sums and products of floats have no order"
+    },
     "microbatchnorm": {
         (
             "new, old = (mean, variance * n / max(1, n - 1)), self.running[layer][j]",
