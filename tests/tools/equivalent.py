@@ -6,6 +6,7 @@ kind of mutant; and why no test can notice. An entry excuses every mutant of tha
 
 ORDER = "the larger or the smaller of two numbers is the same in either order"
 CLOCK = "only the progress line shows the time"
+SUM = "a sum has no order"
 
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microlora": {},
@@ -72,6 +73,9 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))",
             "arguments swapped",
         ): ORDER,
+        ('x = rmsnorm(add(model["wte"][token], model["wpe"][position]))', "arguments swapped"): SUM,
+        ('x = add(x, project(model, f"{layer}.wo", heads))', "arguments swapped"): SUM,
+        ("x = add(x, mlp(model, layer, rmsnorm(x)))", "arguments swapped"): SUM,
         ("optimizer.step(lr * min(rise, fall, 1.0))", "arguments swapped"): ORDER,
         (
             "turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)",
