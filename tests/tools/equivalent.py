@@ -68,6 +68,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
         ): "the number of the teacher's step is shown nowhere"
     },
     "shared": {
+        ("position = len(cache[0][0])", "constant"): "there are as many values as keys",
         ("safe = max(self.data, 1e-12)", "arguments swapped"): ORDER,
         (
             "return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))",
