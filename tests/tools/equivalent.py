@@ -86,6 +86,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "return turns - sum(letter in HARD for letter in name) / max(1, len(name))",
             "arguments swapped",
         ): ORDER,
+        (
+            "if rng.random() > first_wins(prompt + a, prompt + b):",
+            "> to >=",
+        ): "a draw of exactly this number, one of 2^53, does not come",
         ("loss = max(-m, 0.0) + math.log1p(small)", "arguments swapped"): ORDER,
         (
             "return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))",
