@@ -11,6 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+import microdpo
 import microlora as m
 import micromoe
 import microppo
@@ -382,6 +383,23 @@ class Model(unittest.TestCase):
             for count, p in zip(counts, expected):
                 self.assertLess(abs(count - 2000 * p), 4.5 * math.sqrt(2000 * p) + 1)
 
+    def test_a_sample_reads_its_prompt_and_then_its_own_letters(self):
+        for prompt in ([m.EDGE], [m.EDGE, 3, 5]):
+            with mock.patch.object(m, "gpt", wraps=m.gpt) as gpt:
+                answer = m.sample(self.model, prompt, random.Random(2))
+            self.assertGreater(len(answer), 1)
+            read = [call.args[1] for call in gpt.call_args_list]
+            self.assertEqual(read, [*prompt, *answer[:-1]])
+            caches = [call.args[2] for call in gpt.call_args_list]
+            self.assertTrue(all(cache is caches[0] for cache in caches))
+
+    def test_a_new_model_is_drawn_around_zero(self):
+        for name, matrix in m.init_model(40, random.Random(3)).items():
+            xs = [x / m.INIT_STD for row in matrix for x in row]
+            spread = 5.0 / math.sqrt(len(xs))
+            self.assertAlmostEqual(sum(xs) / len(xs), 0.0, delta=spread, msg=name)
+            self.assertAlmostEqual(sum(x * x for x in xs) / len(xs), 1.0, delta=2 * spread)
+
     def test_a_sample_ends_at_the_edge_or_at_a_full_context(self):
         lengths = set()
         for seed in range(60):
@@ -461,6 +479,17 @@ class Training(unittest.TestCase):
         for p, g in zip(m.weights_of(model), grads):
             self.assertAlmostEqual(p.grad, g, 12)
 
+    def test_pretraining_is_training_of_a_new_model_by_the_settings(self):
+        names, alphabet = ["abc", "cab"], ["", "a", "b", "c"]
+        with redirect_stderr(io.StringIO()), mock.patch.object(m, "PRETRAIN_STEPS", 6):
+            with mock.patch.object(m, "PRETRAIN_LR", 0.03):
+                got = m.pretrain(names, alphabet, random.Random(5))
+            rng = random.Random(5)
+            model = m.unfreeze(m.init_model(4, rng))
+            learn, adam = m.next_letter(model, names, alphabet, rng), m.Adam(m.weights_of(model))
+            m.train("x", learn, adam, 6, 0.03)
+        self.assertEqual(got, m.freeze(model))
+
     def test_training_lowers_the_loss(self):
         rng = random.Random(1)
         model = m.unfreeze(m.init_model(4, rng))
@@ -471,6 +500,60 @@ class Training(unittest.TestCase):
             m.train("x", learn, m.Adam(m.weights_of(model)), 20, 0.01)
         after = m.mean_loss(m.freeze(model), ["abc", "cab"], alphabet)
         self.assertLess(after, 0.5 * before)
+
+
+class Annotator(unittest.TestCase):
+    """What microdpo, microppo and microrlaif compare names by."""
+
+    ALPHABET = ["", *"abklno"]
+
+    def compare(self, answers, rng):
+        """A comparison of these answers, in turn, whatever the prompt; the prompts, in tokens."""
+        prompts = []
+
+        def sample(model, start, rng):
+            prompts.append(start)
+            return answers[(len(prompts) - 1) % len(answers)]
+
+        with mock.patch.object(microdpo, "sample", sample), redirect_stderr(io.StringIO()):
+            try:
+                return microdpo.compare({}, ["nolan", "ab"], self.ALPHABET, rng), prompts
+            except SystemExit:
+                return None, prompts
+
+    def test_one_letter_is_hard_or_not(self):
+        self.assertEqual([microdpo.flow(x) for x in "kla"], [-1.0, 0.0, 0.0])
+
+    def test_a_prompt_is_one_letter_or_two_of_some_name(self):
+        rng = random.Random(2)
+        drawn = [microdpo.draw_prompt(["nolan", "ab"], rng) for _ in range(800)]
+        for prompt in ("n", "no", "a", "ab"):
+            self.assertAlmostEqual(drawn.count(prompt) / 800, 0.25, delta=0.06)
+
+    def test_better_answers_win_as_often_as_first_wins_says(self):
+        rng, wins = random.Random(3), 0
+        with mock.patch.object(microdpo, "TASTE", 1.0):
+            for _ in range(600):
+                text, prompts = self.compare([[1, 0], [5, 1, 0]], rng)  # a, and na
+                self.assertEqual({text["chosen"], text["rejected"]}, {"a", "na"})
+                start = microdpo.encode(text["prompt"], self.ALPHABET)[:-1]
+                self.assertEqual(prompts, [start, start])
+                first, second = text["prompt"] + "a", text["prompt"] + "na"
+                wins += (text["chosen"] == "a") - microdpo.first_wins(first, second)
+        self.assertAlmostEqual(wins / 600, 0.0, delta=0.06)
+
+    def test_equal_or_unfinished_answers_are_drawn_again(self):
+        a, b, cut = [1, 0], [2, 0], [3, 3]
+        for answers in ([a, a, a, b], [a, cut, a, b], [cut, b, a, b], [cut, [3, 4], b, a]):
+            text, prompts = self.compare(answers, random.Random(1))
+            self.assertEqual({text["chosen"], text["rejected"]}, {"a", "b"})
+            self.assertEqual(len(prompts), 4)
+
+    def test_after_a_thousand_prompts_it_gives_up(self):
+        for answer in ([1, 0], [3, 3]):
+            text, prompts = self.compare([answer], random.Random(1))
+            self.assertIsNone(text)
+            self.assertEqual(len(prompts), 2000)
 
 
 class Charts(unittest.TestCase):

@@ -4,8 +4,12 @@ import io
 import json
 import math
 import random
+import string
+import tempfile
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
 
 import microbatchnorm as m
 from microbatchnorm import Value
@@ -107,6 +111,12 @@ class BatchNormOfAColumn(Close):
         mean, variance = m.moments(ys)
         self.assertAlmostEqual(mean, 0.5, 12)
         self.assertAlmostEqual(variance, 4.0, 5)
+
+    def test_a_large_mean_does_not_blur_the_variance(self):
+        xs = [0.1, 0.9, 0.4, 0.3, 0.8, 0.2, 0.6]
+        variance = m.moments(xs)[1]
+        for mean in (0.0, 1e8 / 3, 1e8, -1e9 / 7):
+            self.assertAlmostEqual(m.moments([mean + x for x in xs])[1], variance, 6)
 
     def test_gradients_against_central_differences_and_the_formula(self):
         rng = random.Random(3)
@@ -219,6 +229,15 @@ class Layer(Close):
         noisy.redraw()
         self.assertFalse(set(flat(before)) & set(flat(noisy.a + noisy.b)))
 
+    def test_noise_is_even_on_both_sides(self):
+        with patch.multiple(m, LAYERS=40, WIDTH=50):
+            noisy = m.NoisyBatchNorm(random.Random(4))
+        for numbers, middle in ((noisy.a, 1.0), (noisy.b, 0.0)):
+            self.assertEqual((len(numbers), len(numbers[0])), (40, 50))
+            mean, variance = m.moments(flat(numbers))
+            self.assertAlmostEqual(mean, middle, delta=0.03 * m.NOISE)
+            self.assertAlmostEqual(variance / (m.NOISE**2 / 3), 1.0, delta=0.05)
+
     def test_noise_learns_gains_and_shifts_and_rests_in_use(self):
         noisy = m.NoisyBatchNorm(random.Random(4))
         model = m.unfreeze(self.model)
@@ -243,7 +262,8 @@ class Network(Close):
             for kaiming, stds in ((False, (0.08, 0.08)), (True, (3**-0.5, 30**-0.5))):
                 model = m.new_network(40, kaiming, random.Random(1))
                 for name, std in (("0.w", stds[0]), ("1.w", stds[1]), ("wte", 1.0), ("head", 0.08)):
-                    _, variance = m.moments(flat(model[name]))
+                    mean, variance = m.moments(flat(model[name]))
+                    self.assertAlmostEqual(mean / std, 0.0, delta=0.15)
                     self.assertAlmostEqual(math.sqrt(variance) / std, 1.0, delta=0.15)
                 self.assertEqual(set(flat(model["1.gain"])), {1.0})
                 self.assertEqual(set(flat(model["1.bias"] + model["head.bias"])), {0.0})
@@ -346,6 +366,50 @@ class Experiment(Close):
             m.show_results([result], task_of())
         self.assertIn(f"diverged at step {len(result.losses)}", out.getvalue())
 
+    def test_a_loss_of_a_hundred_nats_has_diverged(self):
+        for loss, steps in ((99.0, m.STEPS), (101.0, 0), (math.inf, 0), (math.nan, 0)):
+
+            def losses_of(model, examples, norm, loss=loss):
+                one = Value(loss) if m.learns(model["head"][0]) else loss
+                return [one] * len(examples)
+
+            with patch.object(m, "losses_of", losses_of):
+                result, errors = self.fit()
+            self.assertEqual(result.losses, [99.0] * steps)
+            self.assertEqual(result.loss, 99.0 if steps else math.inf)
+            self.assertEqual("diverged" in errors, not steps)
+            self.assertEqual(result.drift, 0.0)  # of a network that never moved
+
+    def test_drift_is_that_of_the_middle_layer(self):
+        """The layer's input to relu, before and after the first of two steps."""
+        for layers in (3, 5, 6):
+            batches, moves = [], []
+
+            def forward(model, contexts, norm=None, seen=None, real=m.forward, batches=batches):
+                logits = real(model, contexts, norm, seen)
+                if seen is not None:
+                    batches.append(seen)
+                return logits
+
+            def drift(before, after, moves=moves):
+                moves.append((before, after))
+                return 0.0
+
+            with patch.multiple(m, LAYERS=layers, STEPS=2, forward=forward, drift=drift):
+                self.fit()
+            [(before, after)] = moves
+            self.assertIs(before, batches[0][layers // 2])
+            self.assertIs(after, batches[1][layers // 2])
+
+    def test_drift_is_looked_at_ten_times(self):
+        looks = []
+        with (
+            patch.object(m, "STEPS", 40),
+            patch.object(m, "drift", lambda *_: looks.append(0) or 0),
+        ):
+            self.fit()
+        self.assertEqual(len(looks), 10)
+
     def test_counted_as_at_least_the_frequencies(self):
         task = task_of()
         result, _ = self.fit(norm="", lr=0.01)
@@ -354,7 +418,7 @@ class Experiment(Close):
 
     def test_drift(self):
         before = [[0.0, 0.0, 5.0], [2.0, 4.0, 5.0]]  # standard deviations 1, 2 and 0
-        after = [[3.0, 1.0, 9.0], [5.0, 5.0, 9.0]]
+        after = [[1.0, 3.0, 9.0], [7.0, 3.0, 9.0]]  # whatever theirs are
         self.assertEqual(m.drift(before, after), 0.5)  # moved by 3 / 1, 1 / 2, and never by 4 / 0
         self.assertEqual(m.drift(before, before), 0.0)
         self.assertEqual(m.drift([r[:1] for r in before], [r[:1] for r in after]), 3.0)
@@ -440,6 +504,102 @@ class Experiment(Close):
         logits = m.forward(result.model, [[0, 0, 0]], m.BatchNorm())[0]  # whatever it reads
         want = [-math.log(m.softmax(logits)[e.target]) for e in examples]
         self.assertAlmostEqual(alone, sum(want) / 7, 9)
+
+    def test_a_vanished_gradient_has_no_ratio(self):
+        """Of a network whose middle layer is off for every example."""
+        dead = self.fit(norm="", kaiming=True)[0]
+        dead.model["1.bias"] = [[-1e9] * m.WIDTH]
+        self.assertEqual(m.scaling(dead, task_of(), 4.0), (0.0, 0.0))
+
+
+class Wiring(Close):
+    """experiment(): who gets what."""
+
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
+
+    def test_bad_settings_end_it_before_anything_is_learnt(self):
+        with patch.object(m, "MOMENTUM", 1.5), patch.object(m, "fit") as fit:
+            with redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+                m.experiment(5, None)
+        fit.assert_not_called()
+
+    def run_it(self, names=None):
+        """The experiment with made-up results; what it asked for, what it printed."""
+        losses = {
+            "plain": 2.75, "plain, Kaiming": 2.5, "plain, Kaiming, fast": math.inf,
+            "batch norm": 2.25, "noisy batch norm": 2.375,
+        }  # fmt: skip
+        drifts = {"plain, Kaiming": 0.25, "noisy batch norm": 0.75}
+        self.fits, self.shown = [], {}
+
+        def fit(task, row, seed):
+            self.fits.append((task, row, seed))
+            return m.Result(
+                row=row, model={}, norm=None, losses=[1.0] * m.STEPS, loss=losses[row.label],
+                drift=drifts.get(row.label, 9.0),
+            )  # fmt: skip
+
+        def show(name, answer):
+            def note(*arguments):
+                self.shown[name] = arguments
+                return answer
+
+            return note
+
+        def new_task(*arguments, real=m.new_task):
+            return real(*arguments)._replace(frequencies=3.0)
+
+        shows = {"show_start": [0.01, 5.0, 0.75], "show_scaling": 1e-5, "show_batches": 0.0625}
+        answers = {name: show(name, answer) for name, answer in shows.items()}
+        claims = []
+        with patch.multiple(m, fit=fit, new_task=new_task, **answers):
+            with patch.object(m, "check_claims", lambda found: claims.extend(found) or 0):
+                with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()):
+                    self.assertEqual(m.experiment(5, names), 0)
+        return claims, out.getvalue()
+
+    def test_the_claims_compare_what_they_say(self):
+        claims, _ = self.run_it()
+        want = [0.01, 0.75, 0.25, 0.5, 0.75, 0.375, 0.5, 1e-5, 0.0625]
+        for (text, measured, *_), value in zip(claims, want, strict=True):
+            self.assertAlmostEqual(measured, value, 12, text)
+
+    def test_rows_differ_in_one_thing_each(self):
+        self.run_it()
+        rows = {row.label: row._replace(label="") for _, row, _ in self.fits}
+        normed = rows["batch norm"]
+        self.assertEqual(normed, m.Row(label="", kaiming=False, norm="batch", lr=m.LR))
+        self.assertEqual(rows["plain"], normed._replace(norm=""))
+        self.assertEqual(rows["noisy batch norm"], normed._replace(norm="noisy"))
+        fast = rows["plain, Kaiming, fast"]
+        self.assertEqual(fast, rows["plain"]._replace(kaiming=True))
+        self.assertEqual(rows["plain, Kaiming"], fast._replace(lr=m.KAIMING_LR))
+        self.assertEqual(len({id(task) for task, _, _ in self.fits}), 1)
+        self.assertEqual({seed for *_, seed in self.fits}, {5})
+        # the start is shown of those that are trained; batch norm is what the rest is about
+        labels = [row.label for row in self.shown["show_start"][1]]
+        self.assertEqual(labels, ["plain", "plain, Kaiming", "batch norm"])
+        normed, careful, _ = self.shown["show_scaling"]
+        self.assertEqual((normed.row.label, careful.row.label), ("batch norm", "plain, Kaiming"))
+        self.assertEqual(self.shown["show_batches"][0].row.label, "batch norm")
+
+    def test_a_file_of_names(self):
+        """Up to 50 letters each; every letter has its token."""
+        names = [letter * 2 for letter in string.ascii_lowercase] + ["y" * 50]
+        with tempfile.TemporaryDirectory() as folder, patch.object(m, "HELD_OUT_NAMES", 3):
+            path = Path(folder) / "names.txt"
+            path.write_text("\n".join([*names, "z" * 51]), "utf-8")
+            _, out = self.run_it(str(path))
+        task = self.fits[0][0]
+        self.assertEqual(task.vocabulary, 27)
+        examples = task.learnt + task.held_out
+        self.assertEqual(sum(e.target == m.EDGE for e in examples), 27)  # ends of names
+        self.assertEqual(len(examples), 26 * 3 + 51)
+        self.assertEqual(sum(e.target == m.EDGE for e in task.held_out), 3)
+        self.assertIn(f"{len(task.learnt)} examples to learn, {len(task.held_out)} held out", out)
 
 
 if __name__ == "__main__":

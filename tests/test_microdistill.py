@@ -4,9 +4,12 @@ import io
 import json
 import math
 import random
+import string
+import tempfile
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
-from unittest.mock import patch
+from pathlib import Path
+from unittest.mock import DEFAULT, patch
 
 import microdistill as m
 from microdistill import Value
@@ -377,7 +380,7 @@ class Measures(unittest.TestCase):
         return same, hard, {row.label: row for row in rows}
 
     def test_rows_differ_in_what_they_say(self):
-        with patch.object(m, "FEWER", 1):
+        with patch.multiple(m, FEWER=1, BATCH=2):
             same, hard, rows = self.rows()
         few, t = self.task.taught, m.TEMPERATURE
         lessons = {label: list(row.lessons) for label, row in rows.items()}
@@ -388,14 +391,14 @@ class Measures(unittest.TestCase):
         self.assertEqual(lessons["soft, fewer names"], soft[:1])
         self.assertEqual(lessons["soft, 2nd teacher"], [m.soft_lesson(same, x, t) for x in few])
         self.assertEqual(lessons["hard, all names"], hard)
-        self.assertEqual(len(lessons["teacher's names"]), m.STEPS * m.BATCH)
+        self.assertEqual(len(lessons["teacher's names"]), m.STEPS * 2)  # each is used once
         for right, wrong in zip(soft, lessons["soft, permuted"]):
             self.assertNotEqual(right.targets, wrong.targets)
             for q, p in zip(right.targets, wrong.targets):
                 self.assertAlmostEqual(m.entropy(q), m.entropy(p), 12)
         watched = {label for label, row in rows.items() if row.watch}
         controls = {"hard labels", "hard, smoothed", "soft, permuted", "soft, 2nd teacher"}
-        self.assertLessEqual(controls, watched)
+        self.assertEqual(watched, controls | {"soft targets"})
         self.assertEqual({row.steps for row in rows.values()}, {m.STEPS})
 
     def test_the_temperature_reaches_targets_and_students(self):
@@ -405,6 +408,84 @@ class Measures(unittest.TestCase):
             self.assertEqual({lesson.t for lesson in rows[label].lessons}, {5.0})
         for label in ("hard labels", "hard, smoothed", "teacher's names", "hard, all names"):
             self.assertEqual({lesson.t for lesson in rows[label].lessons}, {1.0})
+
+
+class Wiring(unittest.TestCase):
+    """make_task() and experiment(): who gets what."""
+
+    def setUp(self):
+        self.fits, self.models = {}, {}
+
+    def test_bad_settings_end_it_before_anything_is_learnt(self):
+        with patch.object(m, "SMOOTHING", 1.5), patch.object(m, "pretrain") as pretrain:
+            with self.assertRaises(SystemExit):
+                quietly(m.experiment, 5, None)
+        pretrain.assert_not_called()
+
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
+
+    def test_a_file_of_names(self):
+        """Every letter has its token, those of held-out names too; the longest names just fit."""
+        short = [letter * 2 for letter in string.ascii_lowercase]
+        fits, too_long = "x" * 15, ["y" * 16, "z" * 17]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "names.txt"
+            path.write_text("\n".join([*short, fits, *too_long]), "utf-8")
+            task, output = quietly(m.make_task, 3, str(path))
+        self.assertEqual(task.alphabet, ["", *string.ascii_lowercase])
+        self.assertEqual(len(task.held_out), m.HELD_OUT_NAMES)
+        self.assertIn("24 names to learn, 3 held out", output)
+        names = [m.decode(tokens, task.alphabet) for tokens in task.taught + task.held_out]
+        self.assertEqual(sorted(names), sorted([*short, fits]))
+        for tokens in task.taught + task.held_out:
+            self.assertEqual((tokens[0], tokens[-1]), (m.EDGE, m.EDGE))
+
+    def fit(self, task, row, start):
+        self.fits[row.label] = (row, start)
+        self.models[row.label] = m.freeze(start)
+        exams = [m.Exam(step=s, loss=1.0, kl=0.0) for s in (1, 2)]
+        return m.Result(row=row, exams=exams, model=self.models[row.label])
+
+    def test_who_learns_what_from_where(self):
+        shows = ("show_doubts", "show_temperature", "show_courses", "show_results", "show_writing")
+        with patch.multiple(m, **dict.fromkeys(shows, DEFAULT)) as shown:
+            shown["show_doubts"].return_value = 1
+            rows = patch.object(m, "make_rows", wraps=m.make_rows)
+            with patch.object(m, "fit", self.fit), rows as make_rows:
+                with patch.object(m, "check_claims"):
+                    quietly(m.experiment, 5, None)
+        task, hard, same, _ = make_rows.call_args.args
+        # the few names are the first of the teacher's
+        self.assertEqual(hard, [m.hard_lesson(x, len(task.alphabet)) for x in task.taught[:4]])
+        # the second teacher: as wide as the first, the few names only, its best step
+        row, wide = self.fits.pop("second teacher")
+        self.assertEqual((row.lessons, row.lr, row.steps), (hard, m.HARD_LR, m.SAME_STEPS))
+        self.assertTrue(row.watch)
+        self.assertEqual(len(wide["wte"][0]), m.N_EMBD)
+        self.assertIs(same, self.models["second teacher"])
+        # all students start from the same weights
+        starts = [start for _, start in self.fits.values()]
+        self.assertEqual(len(starts[0]["wte"][0]), m.STUDENT_EMBD)
+        for start in starts:
+            self.assertIs(start, starts[0])
+        # both lessons that are compared letter by letter are of one name, the first
+        _, soft, wrong = shown["show_doubts"].call_args.args
+        self.assertEqual(soft.tokens, task.taught[0])
+        self.assertEqual(wrong.tokens, soft.tokens)
+        self.assertEqual(soft.targets, m.soft_lesson(task.teacher, soft.tokens, soft.t).targets)
+        self.assertNotEqual(wrong.targets, soft.targets)
+        v, z = shown["show_temperature"].call_args.args  # after the letter that show_doubts chose
+        self.assertEqual(v, m.logits_of(task.teacher, soft.tokens)[1])
+        self.assertEqual(z, m.logits_of(starts[0], soft.tokens)[1])
+        # names are shown as each model writes them
+        writers, _ = shown["show_writing"].call_args.args
+        students = ("hard labels", "soft targets", "soft, permuted")
+        self.assertEqual(list(writers), ["teacher", *students])
+        for label, model in {"teacher": task.teacher, **self.models}.items():
+            self.assertIs(writers.get(label, model), model)
 
 
 class Displays(unittest.TestCase):

@@ -4,6 +4,8 @@ import io
 import json
 import math
 import random
+import string
+import tempfile
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -129,6 +131,21 @@ class Dropout(Close):
             self.assertEqual(set(mask), {0.0, 1.0 / (1.0 - p)})
             self.assertAlmostEqual(mask.count(0.0) / len(mask), p, delta=0.01)
         self.assertEqual(set(m.new_mask(50, 0.0, rng)), {1.0})
+
+    def test_no_unit_is_off_at_a_share_of_0_whatever_is_drawn(self):
+        with patch.object(random.Random, "random", lambda rng: 0.0):
+            self.assertEqual(m.new_mask(3, 0.0, random.Random(1)), [1.0] * 3)
+
+    def test_what_is_off_is_left_out_of_the_graph(self):
+        """By relu or the mask: children of a logit are the units that are on and their weights."""
+        model = m.unfreeze(m.new_mlp(5, random.Random(8)))
+        lit = [isinstance(h, Value) for h in m.hidden_units(model, (1, 2, 3))]
+        for mask in (None, [0.0, 2.0, 0.0, 2.0, 2.0, 0.0, 2.0]):
+            on = sum(a and b != 0.0 for a, b in zip(lit, mask or [1.0] * 7))
+            for z in m.mlp(model, (1, 2, 3), mask):
+                self.assertEqual(len(z.children), 2 * on)
+        self.assertLess(0, on)
+        self.assertLess(on, sum(lit))
 
     def test_what_is_off_is_a_constant(self):
         h = [Value(1.0), Value(2.0), 0.0, 0.0]
@@ -296,6 +313,29 @@ class Measuring(Close):
         self.assertEqual((a & b, a & c, b & c), (set(), set(), set()))
         self.assertEqual(len(a | b | c), 310)
 
+    def test_the_name_to_look_at_is_the_longest_of_twenty(self):
+        """Of test names; the first twenty are looked through."""
+        names = [a + b for a in "abcdefgh" for b in "stuvwxyz"]
+        for place, want in ((0, "x" * 5), (19, "x" * 5), (20, "y" * 4)):
+            parts = iter([(["ab"] * 60, ["ab"] * 30), (["ab"] * 50, ["ab"] * 10)])
+
+            def split(items, rng, held_out, place=place, parts=parts):
+                rest, test = next(parts)
+                if len(test) == 30:
+                    test[7], test[place] = "y" * 4, "x" * 5
+                return rest, test
+
+            with patch.object(m, "split", split), redirect_stdout(io.StringIO()):
+                self.assertEqual(m.make_task(names, random.Random(1)).shown, want)
+
+    def test_a_row_is_learnt_on_names_to_learn_and_looked_at_on_names_to_stop_by(self):
+        task, row = task_of(random.Random(1)), m.Row(label="x", p=0.5, decay=0.3)
+        with patch.multiple(m, STEPS=4, LOOK_EVERY=2), redirect_stderr(io.StringIO()):
+            result = m.measure(row, task, 9)
+            looks = m.fit(row, task.learnt, task.validation, 5, 9)
+        self.assertEqual(result.looks, looks)
+        self.assertEqual(len(looks[0].model["wte"]), len(task.alphabet))
+
     def test_norm(self):
         self.assertEqual(m.norm_of({"a": [[1.0, 2.0]], "b": [[-2.0], [4.0]]}), 5.0)
 
@@ -333,6 +373,18 @@ class Measuring(Close):
         losses = [(m.table_loss(t, task.validation), m.table_loss(t, task.test)) for t in tables]
         self.assertEqual(m.count_pairs(task), min(losses)[1])
         self.assertEqual(m.count_pairs(task._replace(validation=task.learnt)), losses[0][1])
+
+    def test_each_weight_of_the_table_has_its_turn(self):
+        """The less the pairs that were learnt say of other names, the larger the weight."""
+        chosen = set()
+        for seed in range(12):
+            task = task_of(random.Random(seed))
+            tables = [m.pair_table(task.learnt, 5, weight) for weight in (3, 10, 30)]
+            losses = [m.table_loss(table, task.validation) for table in tables]
+            best = losses.index(min(losses))
+            chosen.add(best)
+            self.assertEqual(m.count_pairs(task), m.table_loss(tables[best], task.test))
+        self.assertEqual(chosen, {0, 1, 2})
 
     def test_use(self):
         model, p = m.new_mlp(5, random.Random(8)), 0.6
@@ -376,24 +428,55 @@ class Measuring(Close):
 
 
 class Claims(unittest.TestCase):
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
+
+    def test_bad_settings_end_it_before_anything_is_learnt(self):
+        with patch.object(m, "DROPOUT", 1.0), patch.object(m, "measure") as measure:
+            with redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+                m.experiment(5, None)
+        measure.assert_not_called()
+
+    def test_a_file_of_names(self):
+        """Up to 50 letters each; every letter has its token, those of test names too."""
+        names = [letter * 2 for letter in string.ascii_lowercase] + ["y" * 50]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "names.txt"
+            path.write_text("\n".join([*names, "z" * 51]), "utf-8")
+            with patch.object(m, "measure", side_effect=KeyboardInterrupt) as measure:
+                with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()):
+                    self.assertRaises(KeyboardInterrupt, m.experiment, 5, str(path))
+        _, task, seed = measure.call_args.args
+        self.assertEqual(seed, 5)
+        self.assertEqual(task.alphabet, ["", *string.ascii_lowercase])
+        self.assertEqual(len(task.learnt + task.validation + task.test), 26 * 3 + 51)
+        self.assertIn("12 names to learn, 6 to stop by, 9 to test", out.getvalue())
+
     def test_each_claim_compares_what_it_says(self):
         """Results with made-up numbers, whose differences are all different."""
         ends = {"plain": (4.0, 2.8), "0.5": (3.1, 2.75), "0.8": (2.9, 2.7), "decay": (2.6, 2.59)}
-        seen = []
+        seen, tasks, models = [], [], {}
 
         def measure(row, task, seed):
             key = next(k for k in ends if k in row.label)
-            look = m.Look(step=1, model=m.new_mlp(27, random.Random(1)), batch=1.0, validation=1.0)
+            looks = [
+                m.Look(step=i, model=m.new_mlp(27, random.Random(1)), batch=1.0, validation=1.0)
+                for i in (1, 2, 3)
+            ]
             seen.append((row.p, row.decay))
+            tasks.append((task, seed))
+            models[key] = looks[-1].model
             return m.Result(
-                row=row, looks=[look], train=1.0, end=ends[key][0], stopped=ends[key][1],
+                row=row, looks=looks, train=1.0, end=ends[key][0], stopped=ends[key][1],
                 kept=1, last=1, norm=1.0,
             )  # fmt: skip
 
         used = []
 
         def use(model, examples, p, rng):
-            used.append(p)
+            used.append((model, examples, p))
             return m.Modes(off=3.1, on=3.3, averaged=2.95, unscaled=5.0)
 
         caught = []
@@ -403,7 +486,13 @@ class Claims(unittest.TestCase):
                     self.assertEqual(m.experiment(1, None), 0)
         more = (m.MORE_DROPOUT, 0.0)
         self.assertEqual(seen, [(0.0, 0.0), (m.DROPOUT, 0.0), more, (0.0, m.DECAY)])
-        self.assertEqual(used, [m.DROPOUT])
+        for task, seed in tasks:  # the same for all
+            self.assertIs(task, tasks[0][0])
+            self.assertEqual(seed, 1)
+        [(model, examples, p)] = used  # the network at its end, on test names
+        self.assertIs(model, models["0.5"])
+        self.assertIs(examples, tasks[0][0].test)
+        self.assertEqual(p, m.DROPOUT)
         want = [1.2, 1.3, -0.9, 0.3, -1.4, 0.01, 0.2, -0.15]
         for (text, measured, *_), value in zip(caught, want, strict=True):
             self.assertAlmostEqual(measured, value, 12, text)

@@ -5,8 +5,11 @@ import io
 import json
 import math
 import random
+import string
+import tempfile
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from unittest.mock import patch
 
 import microschedule as m
@@ -301,6 +304,28 @@ class Measures(unittest.TestCase):
         self.assertFalse([tokens for tokens in task.order if tokens in task.held_out])
         self.assertIn("558 names to learn, 5 held out", out)
 
+    def test_the_task_of_a_file(self):
+        """Every letter has its token, and every name of 15 letters its place."""
+        short = [letter * 2 for letter in string.ascii_lowercase]
+        fits, too_long = ["x" * 15, "y" * 15], ["y" * 16, "z" * 17]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "names.txt"
+            path.write_text("\n".join([*short, *fits, *too_long]), "utf-8")
+            with patch.multiple(m, HELD_OUT_NAMES=9, STEPS=500):
+                task, out = quietly(m.make_task, 3, str(path))
+        self.assertIn("19 names to learn, 9 held out", out)
+        alphabet = ["", *string.ascii_lowercase]
+        self.assertEqual(len(task.start["wte"]), 27)
+        order, held_out = (
+            [m.decode(tokens[1:-1], alphabet) for tokens in part]
+            for part in (task.order, task.held_out)
+        )
+        self.assertEqual((len(order), len(held_out)), (500, 9))
+        # all of the 19 come up in 500 steps
+        self.assertEqual(sorted({*order, *held_out}), sorted([*short, *fits]))
+        for tokens in task.order + task.held_out:
+            self.assertEqual((tokens[0], tokens[-1]), (m.EDGE, m.EDGE))
+
     def test_parts(self):
         self.assertEqual(m.parts([1.0, 3.0, 5.0, 7.0], 2), [2.0, 6.0])
         self.assertEqual(m.parts([1.0, 2.0, 3.0], 2), [1.0, 2.5])
@@ -347,6 +372,17 @@ class Experiment(unittest.TestCase):
         "cosine": [2.43], "WSD": [2.44], "warmup, linear": [2.47],
     }  # fmt: skip
     LOW = {"constant": [2.5], "averaged": [2.48], "linear": [2.46]}
+
+    def test_bad_settings_end_it_before_anything_is_learnt(self):
+        with patch.object(m, "LOW", m.HIGH), patch.object(m, "compare") as compare:
+            with self.assertRaises(SystemExit):
+                quietly(m.experiment, 5, None)
+        compare.assert_not_called()
+
+    def test_seed_and_file_reach_the_experiment(self):
+        with patch.object(m, "experiment", return_value=3) as experiment:
+            self.assertEqual(m.main(["--seed", "7", "--names", "x.txt"]), 3)
+        experiment.assert_called_once_with(seed=7, names="x.txt")
 
     def test_claims_and_tables(self):
         calls = []

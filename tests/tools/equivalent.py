@@ -4,6 +4,10 @@ By script, or "shared": the changed line, as it is in the script, without what s
 kind of mutant; and why no test can notice. An entry excuses every mutant of that kind on that line.
 """
 
+ORDER = "the larger or the smaller of two numbers is the same in either order"
+CLOCK = "only the progress line shows the time"
+SUM = "a sum has no order"
+
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
     "microlora": {},
     "microdpo": {},
@@ -69,9 +73,81 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "arguments swapped",
         ): "max(a, b) is max(b, a)"
     },
-    "microdropout": {},
-    "microbatchnorm": {},
-    "microschedule": {},
-    "microdistill": {},
-    "shared": {},
+    "microdropout": {
+        (
+            "sums = add(sums, dropout(h, new_mask(len(h), p, rng)))",
+            "arguments swapped",
+        ): "sums and products of floats have no order"
+    },
+    "microbatchnorm": {
+        (
+            "new, old = (mean, variance * n / max(1, n - 1)), self.running[layer][j]",
+            "arguments swapped",
+        ): ORDER,
+        (
+            "return [[self.rng.uniform(low, high) for _ in range(WIDTH)] for _ in range(LAYERS)]",
+            "arguments swapped",
+        ): "from high to low is the same distribution",
+        ("phase = step % max(2, STEPS // 10)", "arguments swapped"): ORDER,
+        (
+            "return max(gaps), lengths[1] / (lengths[0] or 1.0)",
+            "constant",
+        ): "a gradient that has vanished, over anything: 0",
+        (
+            "gaps = [abs(a - b) for before, after in zip(*logits) for a, b in zip(before, after)]",
+            "arguments swapped",
+        ): "a distance is the same from either end",
+        ("return min(result.loss, task.frequencies)", "arguments swapped"): ORDER,
+    },
+    "microschedule": {
+        ("return min(1.0, (steps - step) / (DECAY * steps))", "arguments swapped"): ORDER,
+        ("seconds = time.perf_counter() - begin", "term dropped"): CLOCK,
+        ("seconds = time.perf_counter() - begin", "- to +"): CLOCK,
+        ("apart = max(1, round(LAST * steps / LOOKS))", "arguments swapped"): ORDER,
+        (
+            "averaged, begin = freeze(task.start), STEPS - max(1, round(AVERAGED * STEPS))",
+            "arguments swapped",
+        ): ORDER,
+        ("count = min(count, len(xs))", "arguments swapped"): ORDER,
+        (
+            'return "".join(marks[round(8 * min(max(share, 0.0), 1.0))] for share in shares)',
+            "arguments swapped",
+        ): ORDER,
+    },
+    "microdistill": {
+        (
+            "teacher, letters, rng = examine(task.teacher, task, 0), len(task.alphabet),"
+            " random.Random(seed)",
+            "constant",
+        ): "the number of the teacher's step is shown nowhere"
+    },
+    "shared": {
+        ("position = len(cache[0][0])", "constant"): "there are as many values as keys",
+        ("safe = max(self.data, 1e-12)", "arguments swapped"): ORDER,
+        (
+            "return Value(max(self.data, 0.0), (self,), (1.0 if self.data > 0.0 else 0.0,))",
+            "arguments swapped",
+        ): ORDER,
+        ('x = rmsnorm(add(model["wte"][token], model["wpe"][position]))', "arguments swapped"): SUM,
+        ('x = add(x, project(model, f"{layer}.wo", heads))', "arguments swapped"): SUM,
+        ("x = add(x, mlp(model, layer, rmsnorm(x)))", "arguments swapped"): SUM,
+        ("optimizer.step(lr * min(rise, fall, 1.0))", "arguments swapped"): ORDER,
+        (
+            "turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)",
+            "arguments swapped",
+        ): "two neighbours differ in either order; " + ORDER,
+        (
+            "return turns - sum(letter in HARD for letter in name) / max(1, len(name))",
+            "arguments swapped",
+        ): ORDER,
+        (
+            "if rng.random() > first_wins(prompt + a, prompt + b):",
+            "> to >=",
+        ): "a draw of exactly this number, one of 2^53, does not come",
+        ("loss = max(-m, 0.0) + math.log1p(small)", "arguments swapped"): ORDER,
+        (
+            "return Value(loss, (margin,), (-(small if m > 0.0 else 1.0) / (1.0 + small),))",
+            "> to >=",
+        ): "at 0 small is 1",
+    },
 }
