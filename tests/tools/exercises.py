@@ -101,8 +101,9 @@ EXERCISES = [
         "policies unlearn?",
         edits=[("zip([prompt[-1], *answer], answer):", "zip([prompt[-1], *answer], answer[:-1] or answer):")],
         lines=r"^(  reference  |  beta|  chosen only|                      gold)",
-        why="Nothing is learnt of when to stop, so that the chosen-only control keeps the "
-        "reference's habit and DPO is free to write on.",
+        why="To stop. Every letter of a chosen answer is made likelier, at the cost of all else that "
+        "might stand there, the end among it; the end itself never is. Even the control, which does "
+        "no more than imitate finished names, forgets to finish its own.",
     ),
     Exercise(
         name="dpo-few",
