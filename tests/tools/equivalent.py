@@ -13,7 +13,8 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "arguments swapped",
         ): "a dot product is symmetric",
         (
-            "for _ in range(12):  # rounds over all pairs; 8 reach rounding error, even for a larger matrix",
+            "for _ in range(12):  # rounds over all pairs; 8 reach rounding error, even for a"
+            " larger matrix",
             "constant",
         ): "one more round, when nothing moves any more",
         (
@@ -21,7 +22,8 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "arguments swapped",
         ): "a dot product is symmetric",
         (
-            "return next(n for n in range(len(rows) + 1) if sum(squares[:n]) >= 0.9 * sum(squares))",
+            "return next(n for n in range(len(rows) + 1)"
+            " if sum(squares[:n]) >= 0.9 * sum(squares))",
             "constant",
         ): "one number more than next() ever gets to",
         (
@@ -134,7 +136,8 @@ EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
             "arguments swapped",
         ): "the larger of two, in any order",
         (
-            "met = in_experts * min(TOP_K, row.experts) // row.experts  # weights that one token meets",
+            "met = in_experts * min(TOP_K, row.experts) // row.experts  # weights that one token"
+            " meets",
             "arguments swapped",
         ): "the smaller of two, in any order",
         (
