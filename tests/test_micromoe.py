@@ -283,6 +283,7 @@ class Balance(unittest.TestCase):
     def test_shares(self):
         routes = [m.Route([0.2] * 5, [0, 1]), m.Route([0.2] * 5, [0, 4])]
         self.assertEqual(m.choice_shares(routes), [0.5, 0.25, 0.0, 0.0, 0.25])
+        self.assertEqual(m.choice_shares(routes[:1]), [0.5, 0.5, 0.0, 0.0, 0.0])
 
     def test_gradient_reaches_the_router_and_pushes_the_busy_expert_down(self):
         model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
@@ -505,6 +506,7 @@ class TheTask(unittest.TestCase):
         moe, dense = self.fit(3), self.fit(3, experts=1, width=15, balance=0.0)
         self.assertEqual(moe.work, 5 * 8 + 2 * 2 * 8 * 3)
         self.assertEqual(dense.work, 2 * 8 * 15)
+        self.assertEqual(self.fit(1, experts=2).work, 2 * 8 + 2 * 2 * 8 * 3)
         self.assertEqual(moe.parameters - moe.active, 3 * 2 * 8 * 3)
         self.assertEqual(dense.parameters, dense.active)
         for r in (moe, dense):
@@ -519,7 +521,7 @@ class Experiment(unittest.TestCase):
     def run_it(self, loss=0.5):
         """A run with fakes for all that takes time: (rows, information's arguments, claims)."""
         rows, asked, claims, shown = [], [], [], []
-        losses = {"MoE, balanced": loss, "MoE, unbalanced": 0.6, "dense, equal work": 1.0}
+        losses = {"MoE, balanced": loss, "MoE, unbalanced": 0.6, "dense, equal work": 2.0}
         known = {"MoE, balanced": 50, "MoE, unbalanced": 40, "dense, equal work": 20}
         shares = {"MoE, balanced": [0.1, 0.9], "MoE, unbalanced": [0.02, 0.98]}
 
@@ -528,7 +530,9 @@ class Experiment(unittest.TestCase):
             rows.append(row)
             label = row.label
             ends = [
-                m.Survey([x], n, [shares.get(label, [1.0])], 0.0, [f"{label} {when}"])
+                m.Survey(
+                    [x - 0.1, x, x + 0.1], n, [shares.get(label, [1.0])], 0.0, [f"{label} {when}"]
+                )
                 for x, n, when in (
                     (9.0, 0, "first"),
                     (8.0, 1, "second"),
@@ -589,7 +593,7 @@ class Experiment(unittest.TestCase):
     def test_claims_compare_what_they_say(self):
         _, asked, claims = self.run_it()
         got = [round(measured, 9) for _, measured, _, _ in claims]
-        self.assertEqual(got, [0.5, 30, 2.0, 0.1, 0.5, 0.375])
+        self.assertEqual(got, [0.25, 30, 2.0, 0.1, 0.5, 0.375])
         first, last = ["MoE, balanced first"], ["MoE, balanced last"]
         self.assertEqual(asked, [(first, 1), (last, 1), (first, 2), (last, 2)])
 
