@@ -4,9 +4,10 @@ import io
 import json
 import math
 import random
+import statistics
 import tempfile
 import unittest
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
@@ -173,6 +174,7 @@ class LogProb(unittest.TestCase):
         self.assertEqual((pair.chosen, pair.rejected), ([3, 0], [4, 5, 0]))
         self.assertEqual(pair.ref_chosen, m.log_prob(self.model, [0, 1, 2], [3, 0]))
         self.assertEqual(m.log_ratios(self.model, pair), (0.0, 0.0))
+        self.assertEqual(pair.chance, 1.0)  # of a file's comparison
 
 
 class Steps(unittest.TestCase):
@@ -230,6 +232,32 @@ class Steps(unittest.TestCase):
         self.assertEqual((look.accuracy, look.step), (1.0, 15))
         ratios = look.chosen - pairs[0].ref_chosen, look.rejected - pairs[0].ref_rejected
         self.assertAlmostEqual(look.margin, 0.5 * (ratios[0] - ratios[1]), 12)
+
+    def test_aligning_starts_at_the_reference_and_leaves_it_alone(self):
+        alphabet = ["", *"abcde"]
+        reference = m.init_model(6, random.Random(2))
+        kept = m.freeze(reference)
+        texts = [{"prompt": "a", "chosen": c, "rejected": "e"} for c in "bcdab"]
+        pairs = [m.prepare(t, reference, alphabet) for t in texts]
+        task = task_of(reference)._replace(pairs=pairs)
+        looks = []
+
+        def look(policy, step):
+            looks.append((step, m.freeze(policy)))
+
+        with patch.object(m, "STEPS", 4), redirect_stderr(io.StringIO()):
+            policy = m.align(task, "x", 0.5, 0.01, look)
+            again = m.align(task, "x", 0.5, 0.01)
+            control = m.align(task, "x", None, 0.01)
+            slow = m.align(task, "x", 0.5, 0.001)
+            other = m.align(task._replace(seed=6), "x", 0.5, 0.01)
+        self.assertEqual([step for step, _ in looks], [0, 1, 2, 3, 4])
+        self.assertEqual((looks[0][1], looks[4][1]), (kept, policy))
+        self.assertNotEqual(policy, kept)
+        self.assertEqual((policy, reference), (again, kept))
+        for different in (control, slow, other):
+            self.assertNotEqual(policy, different)
+        self.assertTrue(all(type(x) is float for x in m.weights_of(policy)))
 
 
 class Theory(unittest.TestCase):
@@ -364,6 +392,46 @@ class Judging(unittest.TestCase):
         self.assertGreater(exact, 0.01)
         self.assertAlmostEqual(verdict.kl, exact, delta=0.25 * exact)
 
+    def test_judging_completes_every_prompt_once(self):
+        alphabet, prompts = ["", *"abcdefg"], ["a", "de", "f", "ag"] * 3
+        reference, policy = (m.init_model(8, random.Random(seed)) for seed in (1, 2))
+        verdict = m.judge(policy, task_of(reference, alphabet=alphabet, prompts=prompts))
+        rng, names, kls, ends = random.Random(5), [], [], []
+        for prompt in prompts:
+            x = m.encode(prompt, alphabet)[:-1]
+            y = m.sample(policy, x, rng)
+            names.append(m.decode([*x, *y], alphabet))
+            kls.append(m.log_prob(policy, x, y) - m.log_prob(reference, x, y))
+            ends.append(0 in y)
+        golds = list(map(m.gold, names))
+        self.assertEqual(verdict.names, names)
+        self.assertAlmostEqual(verdict.gold, statistics.mean(golds), 12)
+        self.assertAlmostEqual(verdict.gold_se, statistics.stdev(golds) / math.sqrt(12), 12)
+        self.assertAlmostEqual(verdict.kl, statistics.mean(kls), 12)
+        self.assertAlmostEqual(verdict.repeats, statistics.mean(map(m.repeats, names)), 12)
+        self.assertAlmostEqual(verdict.length, statistics.mean(map(len, names)), 12)
+        self.assertAlmostEqual(verdict.unfinished, 1 - statistics.mean(ends), 12)
+        self.assertTrue(0.0 < verdict.unfinished < 1.0 and verdict.repeats > 0.0)
+
+    def test_a_look_is_a_mean_over_the_held_out_comparisons(self):
+        rows = [  # ratio of chosen, of rejected, P(the annotator agrees), log pi_ref of both
+            (0.4, 0.1, 0.9, -3.0, -4.0),
+            (-0.5, 0.3, 0.7, -1.0, -2.0),
+            (0.2, 0.2, 0.6, -5.0, -1.0),
+            (2.0, -7.0, 0.25, -2.0, -2.5),
+        ]
+        pairs = [m.Pair([], [], [], w, lost, chance) for _, _, chance, w, lost in rows]
+        ratios = dict(zip(map(id, pairs), rows))
+        with patch.object(m, "log_ratios", lambda model, pair: ratios[id(pair)][:2]):
+            look = m.look_at({}, task_of({}, held_out=pairs), 0.5, 7)
+        margins = [0.15, -0.4, 0.0, 4.5]
+        self.assertEqual(look.step, 7)
+        self.assertAlmostEqual(look.margin, sum(margins) / 4, 12)
+        self.assertAlmostEqual(look.loss, -sum(math.log(sigmoid(x)) for x in margins) / 4, 12)
+        self.assertAlmostEqual(look.accuracy, (0.9 + 0.3 + 0.5 + 0.25) / 4, 12)
+        self.assertAlmostEqual(look.chosen, (-2.6 - 1.5 - 4.8 + 0.0) / 4, 12)
+        self.assertAlmostEqual(look.rejected, (-3.9 - 1.7 - 0.8 - 9.5) / 4, 12)
+
     def test_lead(self):
         rest = {"kl": 0.0, "repeats": 0.0, "length": 0.0, "unfinished": 0.0, "names": []}
         a, b = m.Verdict(gold=0.9, gold_se=0.03, **rest), m.Verdict(gold=0.4, gold_se=0.04, **rest)
@@ -398,6 +466,153 @@ class Judging(unittest.TestCase):
         self.assertAlmostEqual(m.noise_limit(task), best, 12)
         self.assertAlmostEqual(m.look_at(policy, task, 0.5, 0).accuracy, best, 12)
         self.assertEqual(m.look_at(reference, task, 0.5, 0).accuracy, 0.5)  # a tie
+
+
+class Making(unittest.TestCase):
+    """The task, from the annotator's comparisons or from a file's, without training."""
+
+    def make(self, file):
+        self.calls, texts = {}, []
+        answers = ["ba", "zed", "cab", "ebb", "aza", "dda", "be", "ca", "eza"]
+        for a, b in zip(answers, answers[1:]):
+            texts.append({"prompt": "d", "chosen": a, "rejected": b})
+        left = iter(texts)
+
+        def noted(name, result):
+            def fake(*a):
+                self.calls.setdefault(name, []).append(a)
+                return result() if callable(result) else result
+
+            return fake
+
+        def split(items, rng, held_out):
+            self.calls.setdefault("split", []).append((items, held_out))
+            return items[2:], items[:2]
+
+        reference = m.init_model(7, random.Random(1))
+        fakes = {
+            "read_names": noted("read_names", ["zed", "za", "abc", "dea"]),
+            "read_pairs": noted("read_pairs", texts[:5]),
+            "compare": noted("compare", lambda: next(left)),
+            "check_letters": noted("check_letters", None),
+            "pretrain": noted("pretrain", reference),
+            "mean_loss": noted("mean_loss", 1.0),
+            "split": split,
+        }
+        with patch.multiple(m, PAIRS=8, SAMPLES=40, TASTE=2.0, **fakes):
+            with redirect_stdout(io.StringIO()):
+                task = m.make_task(4, "names", file)
+            given = texts[:5] if file else texts
+            chances = [m.chance_of(t) if not file else 1.0 for t in given]
+        alphabet = ["", *"abcdez"]  # z is in held-out names only
+        want = [m.prepare(t, reference, alphabet, c) for t, c in zip(given, chances)]
+        self.assertEqual((task.held_out, task.pairs), (want[:2], want[2:]))
+        self.assertEqual((task.seed, task.alphabet, task.has_gold), (4, alphabet, not file))
+        self.assertIs(task.reference, reference)
+        self.assertEqual(len(task.prompts), 40)
+        self.assertEqual(set(task.prompts), {"z", "ze", "za"})
+        self.assertEqual(self.calls["read_names"], [("names", m.BLOCK_SIZE - 1)])
+        sizes = [held_out for _, held_out in self.calls["split"]]
+        self.assertEqual(sizes, [m.HELD_OUT_NAMES, m.HELD_OUT])
+        self.assertEqual([a[:2] for a in self.calls["pretrain"]], [(["abc", "dea"], alphabet)])
+        self.assertEqual(self.calls["mean_loss"], [(reference, ["zed", "za"], alphabet)])
+        return alphabet
+
+    def test_the_annotator_compares_what_the_reference_writes(self):
+        alphabet = self.make(None)
+        self.assertNotIn("read_pairs", self.calls)
+        self.assertEqual(self.calls["check_letters"], [(alphabet,)])
+        self.assertEqual([a[1:3] for a in self.calls["compare"]], [(["abc", "dea"], alphabet)] * 8)
+
+    def test_a_file_takes_the_annotators_place(self):
+        alphabet = self.make("pairs")
+        self.assertEqual(self.calls["read_pairs"], [("pairs", alphabet)])
+        self.assertNotIn("compare", self.calls)
+        self.assertNotIn("check_letters", self.calls)  # no gold score has to be computed
+
+
+class Experiment(unittest.TestCase):
+    GOLDS = {"reference": 0.5, "low": 0.55, "mid": 0.65, "high": 0.6, 1.0: 0.7, 0.3: 0.9, 0.1: 0.2}
+    KLS = {0.3: 4.0, 0.1: 10.0}
+
+    def run_it(self, has_gold=True, steps=13):
+        """A run with fakes for all that takes time."""
+        task = task_of("reference")._replace(has_gold=has_gold)
+        calls, self.claims, self.history, self.shown = [], [], [], {}
+        lrs = {0.1: "low", 0.2: "mid", 0.3: "high"}
+
+        def make_task(*a):
+            self.assertEqual((checked, a), ([True], (3, "names", "pairs")))
+            return task
+
+        def align(world, label, beta, lr, look=None):
+            self.assertIs(world, task)
+            policy = lrs[lr] if beta is None else beta
+            calls.append((beta, lr))
+            for step in range(m.STEPS + 1) if look else ():
+                look(policy, step)
+            return policy
+
+        def look_at(policy, world, beta, step):
+            self.assertEqual((policy, world, beta), (m.BETA, task, m.BETA))
+            return m.Look(step, 0.5 + step, 0.0, 0.1 * step, 0.0, 0.0)
+
+        def judge(policy, world):
+            self.assertIs(world, task)
+            rest = dict.fromkeys(("repeats", "length", "unfinished"), 0.0)
+            gold, kl = self.GOLDS[policy], self.KLS.get(policy, 1.0)
+            return m.Verdict(gold=gold, gold_se=0.01, kl=kl, names=["a"], **rest)
+
+        checked = []
+        fakes = {
+            "check_settings": lambda: checked.append(True),
+            "make_task": make_task,
+            "show_pairs": lambda task: None,
+            "noise_limit": lambda task: 0.8,
+            "align": align,
+            "look_at": look_at,
+            "judge": judge,
+            "show_history": self.history.extend,
+            "show_verdicts": lambda verdicts, has_gold: self.shown.update(verdicts),
+            "check_claims": lambda rows: self.claims.extend(rows) or 7,
+        }
+        settings = {"STEPS": steps, "BETAS": [0.3, 1.0, 0.1], "BETA": 0.3, "DPO_LR": 0.05}
+        settings["CHOSEN_LRS"] = [0.1, 0.2, 0.3]
+        with patch.multiple(m, **settings, **fakes), redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(m.experiment(3, "names", "pairs"), 7)
+        self.printed = out.getvalue()
+        return calls
+
+    def test_every_policy_is_trained_and_judged(self):
+        calls = self.run_it()
+        control = [(None, 0.1), (None, 0.2), (None, 0.3)]
+        self.assertEqual(calls, [*control, (1.0, 0.05), (0.3, 0.05), (0.1, 0.05)])
+        self.assertEqual([v.gold for v in self.shown.values()], list(self.GOLDS.values()))
+
+    def test_the_history_begins_before_the_first_step_and_ends_after_the_last(self):
+        for steps, seen in ((11, [0, 2, 4, 6, 8, 10, 11]), (3, [0, 1, 2, 3])):
+            self.run_it(steps=steps)
+            self.assertEqual([look.step for look in self.history], seen)
+
+    def test_claims_compare_what_they_say(self):
+        self.run_it()
+        error = math.hypot(0.01, 0.01)
+        want = [13.5, 1.3 / 0.8, 0.4 / error, 0.25 / error, 0.7, 2.5]
+        self.assertEqual(len(self.claims), len(want))
+        for (text, measured, _, _), x in zip(self.claims, want):
+            self.assertAlmostEqual(measured / x, 1.0, 9, text)
+
+    def test_nothing_is_claimed_of_a_gold_score_that_is_not_known(self):
+        self.run_it()
+        self.assertIn("gold", self.printed)
+        self.run_it(has_gold=False)
+        self.assertEqual([measured for _, measured, _, _ in self.claims], [13.5])
+        self.assertNotIn("gold", self.printed)
+
+    def test_the_command_line_starts_the_experiment(self):
+        want = {"seed": 5, "names": "x", "pairs": "y"}
+        with patch.object(m, "experiment", lambda **a: (a == want) * 7):
+            self.assertEqual(m.main(["--seed", "5", "--names", "x", "--pairs", "y"]), 7)
 
 
 class PairFiles(unittest.TestCase):

@@ -4,7 +4,8 @@ import io
 import math
 import random
 import unittest
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 import microlora as m
 from microlora import Value
@@ -58,6 +59,7 @@ class Adapter(unittest.TestCase):
         spread = m.weights_of({"A": adapter["0.wq.A"]})
         variance = sum(x * x for x in spread) / len(spread)
         self.assertAlmostEqual(variance * 64, 1.0, delta=0.15)  # N(0, 1/m), 2048 draws
+        self.assertAlmostEqual(sum(spread) / len(spread), 0.0, delta=0.02)
 
     def test_an_adapter_starts_as_the_base_to_the_bit(self):
         adapted = {**self.base, **self.adapter(filled=False)}
@@ -178,6 +180,16 @@ class Directions(unittest.TestCase):
                 nudged = [v * (1 + 1e-9 * (i == 0)) for i, v in enumerate(values)]
                 self.assertEqual(m.directions(self.turned(nudged, rng)), wanted)
 
+    def test_exactly_nine_tenths_are_enough(self):
+        self.assertEqual(m.directions([[3.0, 0.0], [0.0, 1.0]]), 1)
+
+    def test_values_that_lie_close_together_are_told_apart(self):
+        """Of the squares, the first five hold just over 90 %; mixed with the last two, less."""
+        squares = [6.57, 0.52, 0.52, 0.52, 0.52, 0.48, 0.48]
+        for seed in range(3):
+            matrix = self.turned([x**0.5 for x in squares], random.Random(seed))
+            self.assertEqual(m.directions(matrix), 5)
+
     def test_a_product_of_rank_2_has_two(self):
         rng = random.Random(6)
         b = [[rng.gauss(0, 1) for _ in range(2)] for _ in range(9)]
@@ -204,6 +216,171 @@ class Measures(unittest.TestCase):
         self.assertAlmostEqual(m.forgets_more(adapter, full), 0.3, 12)
 
 
+class Rows(unittest.TestCase):
+    """Short fine-tuning runs."""
+
+    def setUp(self):
+        short = patch.multiple(m, ADAPT_STEPS=5, LOOK_EVERY=2, progress=lambda *a: None)
+        short.start()
+        self.addCleanup(short.stop)
+        self.base = m.init_model(7, random.Random(4))
+        self.korean = m.Names(learnt=["abc", "cab"], held_out=["fade", "be"])
+        self.task = m.Task(
+            seed=3,
+            alphabet=["", *"abcdef"],
+            english=m.Names(learnt=["ff"], held_out=["dec", "aa"]),
+            korean=self.korean,
+            base=self.base,
+        )
+        self.row = m.Row(places="wq lm_head", rank=2, lr=0.05)
+
+    def losses(self, model):
+        """On held-out names of both languages."""
+        parts = ["fade", "be"], ["dec", "aa"]
+        return m.Losses(*(m.mean_loss(m.freeze(model), part, self.task.alphabet) for part in parts))
+
+    def test_the_whole_model_is_looked_at_on_the_way(self):
+        kept = m.freeze(self.base)
+        full = m.fine_tune(self.task, self.korean, 0.01)
+        self.assertEqual(len(full.path), 4)  # after 0, 2 and 4 steps, and at the end
+        self.assertEqual(full.path[0], self.losses(self.base))
+        self.assertEqual(full.path[-1], self.losses(full.model))
+        self.assertEqual(len(set(full.path)), 4)
+        self.assertEqual((full.rank, full.adapter), (0, {}))
+        self.assertEqual(full.trained, len(m.weights_of(self.base)))
+        text = m.encode("fade", self.task.alphabet)
+        self.assertEqual(full.edges, m.backward_edges(m.unfreeze(self.base), text))
+        self.assertEqual(self.base, kept)
+        self.assertIn("0.01", full.label)
+
+    def test_an_adapter_is_looked_at_in_the_end(self):
+        one = m.fine_tune(self.task, self.korean, 0.05, self.row)
+        self.assertEqual(one.path, [self.losses(one.model)])
+        self.assertNotEqual(one.path, [self.losses(self.base)])
+        self.assertEqual((one.label, one.rank), (self.row.places, 2))
+        self.assertEqual(set(one.adapter), {"0.wq.A", "0.wq.B", "lm_head.A", "lm_head.B"})
+        self.assertEqual(one.trained, 2 * (8 + 8) + 2 * (8 + 7))
+        for name, matrix in one.model.items():
+            self.assertIs(matrix, {**self.base, **one.adapter}[name])
+        text = m.encode("fade", self.task.alphabet)
+        self.assertEqual(one.edges, m.backward_edges(one.model, text))
+
+    def test_every_row_sees_the_same_names_in_the_same_order(self):
+        drawn = []
+
+        def note(model, names, alphabet, rng, real=m.next_letter):
+            drawn.append((names, alphabet, rng.getstate()))
+            return real(model, names, alphabet, rng)
+
+        with patch.object(m, "next_letter", note):
+            m.fine_tune(self.task, self.korean, 0.01)
+            m.fine_tune(self.task, self.korean, 0.05, self.row)
+        self.assertEqual(drawn[0], drawn[1])
+        self.assertEqual(drawn[0][:2], (["abc", "cab"], self.task.alphabet))
+
+    def test_serving_compares_each_adapter_with_the_other_ones(self):
+        rng = random.Random(25)  # such that each is the better one for its own names
+        adapters = {name: m.new_adapter(self.base, EVERY, 1, rng) for name in ("Korean", "other")}
+        for p in (p for adapter in adapters.values() for p in m.weights_of(adapter)):
+            p.data += rng.gauss(0.0, 0.1)
+        others = m.Names(learnt=[], held_out=["bad", "feed"])
+        targets = {"English": self.task.english, "Korean": self.korean, "other": others}
+        with redirect_stdout(io.StringIO()) as out:
+            apart = m.serve(self.task, adapters, targets)
+        losses = {}
+        for a, adapter in adapters.items():
+            model = {**self.base, **m.freeze(adapter)}
+            for b, names in targets.items():
+                losses[a, b] = m.mean_loss(model, names.held_out, self.task.alphabet)
+        gaps = [losses[b, a] - losses[a, a] for a, b in (("Korean", "other"), ("other", "Korean"))]
+        self.assertGreater(min(gaps), 0.1)
+        self.assertAlmostEqual(apart, min(gaps), 12)
+        rows = {line[:28].strip(): line[28:] for line in out.getvalue().splitlines()}
+        for a in adapters:
+            numbers = [float(x) for x in rows[a].split()[:3]]
+            for x, b in zip(numbers, targets):
+                self.assertAlmostEqual(x, losses[a, b], delta=6e-4)
+            # merged, it has the same losses, and writes the same names
+            self.assertEqual(rows[f"{a}, merged"], rows[a])
+
+
+class Experiment(unittest.TestCase):
+    ENDS = {
+        "full": (1.5, 3.5), "gentle": (2.0, 2.5), "wo lm_head": (2.25, 3.0), "wq wk": (1.875, 3.0),
+    }  # fmt: skip
+
+    def run_it(self):
+        """A run with fakes for all that takes time: calls of fine_tune(), claims."""
+        calls, claims, served, checked = [], [], [], []
+        sizes = iter((700, 700, 7, 20, 90, 60))
+
+        def fine_tune(task, target, lr, row=None):
+            calls.append((task, target, lr, row))
+            name = row.places if row else "full" if lr == 0.1 else "gentle"
+            path = [m.Losses(*self.ENDS.get(name, (1.75, 3.0)))]
+            path = path if row else [m.Losses(3.0, 2.0), m.Losses(2.5, 2.25), *path]
+            adapter = {"of": (len(calls), name)}
+            return m.Outcome(name, 0, {}, adapter, next(sizes), 0, path)
+
+        def split(items, rng, held_out):
+            self.assertEqual((type(rng), held_out), (random.Random, m.HELD_OUT))
+            return items[2:], items[:2]
+
+        def read_names(path, longest):
+            self.assertEqual((path, longest), ("file", m.BLOCK_SIZE - 1))  # and an EDGE fits in
+            return ["zoe", "ann", "eve", "bob"]
+
+        def pretrain(names, alphabet, rng):
+            letters = set("".join(["zoe", "ann", "eve", "bob", *m.KOREAN, *m.JAPANESE]))
+            self.assertEqual((names, alphabet), (["eve", "bob"], ["", *sorted(letters)]))
+            return "base"
+
+        fakes = {
+            "check_settings": lambda: checked.append(True),
+            "read_names": read_names,
+            "split": split,
+            "pretrain": pretrain,
+            "fine_tune": fine_tune,
+            **dict.fromkeys(("show_table", "show_forgetting", "show_samples"), lambda *a: None),
+            "show_rank": lambda task, full, rng: 0.625 if full.label == "full" else 0.0,
+            "serve": lambda *a: served.append(a) or 0.375,
+            "check_claims": lambda rows: claims.extend(rows) or 7,
+        }
+        others = [m.Row("wq wv", 1, 0.3), m.Row("wq wk", 4, 0.4)]
+        settings = {"HEADLINE": m.Row("wo lm_head", 1, 0.2), "OTHERS": others}
+        settings |= {"FULL_LR": 0.1, "GENTLE_LR": 0.01}
+        with patch.multiple(m, **settings, **fakes), redirect_stdout(io.StringIO()):
+            self.assertEqual(m.experiment(3, "file"), 7)
+        self.assertEqual(checked, [True])
+        return calls, claims, served, [settings["HEADLINE"], *others]
+
+    def test_all_start_from_one_base_and_learn_one_language(self):
+        calls, _, served, rows = self.run_it()
+        english, korean, japanese = (
+            m.Names(names[2:], names[:2])
+            for names in (["zoe", "ann", "eve", "bob"], m.KOREAN, m.JAPANESE)
+        )
+        task = calls[0][0]
+        self.assertEqual(task[:1] + task[2:], (3, english, korean, "base"))
+        self.assertEqual({id(call[0]) for call in calls}, {id(task)})
+        want = [(korean, 0.1, None), (korean, 0.01, None)]
+        want += [(korean, row.lr, row) for row in rows] + [(japanese, 0.2, rows[0])]
+        self.assertEqual([call[1:] for call in calls], want)
+        adapters = {"Korean": {"of": (3, "wo lm_head")}, "Japanese": {"of": (6, "wo lm_head")}}
+        targets = {"English": english, "Korean": korean, "Japanese": japanese}
+        self.assertEqual(served, [(task, adapters, targets)])
+
+    def test_claims_compare_what_they_say(self):
+        _, claims, _, _ = self.run_it()
+        got = [round(measured, 9) for _, measured, _, _ in claims]
+        # gentle's path is at 2.25 halfway between 2.5/2.25 and 2.0/2.5: 2.375
+        self.assertEqual(got, [1.5, 0.5, 0.01, 0.625, 0.75, 0.625, 0.375])
+
+    def test_the_command_line_starts_the_experiment(self):
+        with patch.object(m, "experiment", lambda **a: (a == {"seed": 5, "names": "x"}) * 7):
+            self.assertEqual(m.main(["--seed", "5", "--names", "x"]), 7)
+
+
 class Data(unittest.TestCase):
     def test_the_target_names(self):
         for names, least in ((m.KOREAN, 200), (m.JAPANESE, 150)):
@@ -216,6 +393,7 @@ class Data(unittest.TestCase):
         layers, m.N_LAYER = m.N_LAYER, 2
         try:
             self.assertEqual(m.matrices("wo lm_head"), ["0.wo", "1.wo", "lm_head"])
+            self.assertEqual(m.matrices("wq wv"), ["0.wq", "0.wv", "1.wq", "1.wv"])
             model = m.init_model(7, random.Random(1))
             every = m.matrices("wq wk wv wo w1 w2 lm_head")
             self.assertEqual(set(model) - set(every), {"wte", "wpe"})

@@ -3,9 +3,11 @@
 import io
 import math
 import random
+import statistics
 import unittest
 from collections import Counter
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
+from unittest.mock import patch
 
 import micromoe as m
 from micromoe import Value
@@ -56,6 +58,21 @@ class Experts(unittest.TestCase):
                         return y
 
                     self.assertAlmostEqual(grads[i], slope(f, numbers[i]), 7)
+
+    def test_an_answer_is_about_as_large_as_the_input_whatever_the_width(self):
+        rng = random.Random(3)
+        for width in (3, 300):
+            spreads = []
+            for _ in range(900 // width):
+                expert = m.new_expert(width, rng)
+                spreads.append([x for row in expert.u for x in row])
+                spreads.append([x * width**0.5 / 8**0.5 for row in expert.v for x in row])
+                grads = [expert.u_grad, expert.v_grad]
+                self.assertEqual(grads, [[[0.0] * 8] * width] * 2)
+            for part in (spreads[::2], spreads[1::2]):
+                numbers = [x for row in part for x in row]
+                self.assertLess(abs(statistics.mean(numbers)), 0.02)
+                self.assertLess(abs(statistics.pstdev(numbers) * 8**0.5 - 1), 0.05)
 
     def test_gradients_add_up(self):
         expert = m.new_expert(3, random.Random(1))
@@ -158,6 +175,17 @@ class Hybrid(unittest.TestCase):
         self.assertEqual(mixture.routes, [[]])
         self.assertNotIn("0.router", model)
 
+    def test_two_experts_have_a_router(self):
+        model, experts = m.new_model(7, 2, 3, random.Random(4))
+        _, mixture = run(m.freeze(model), experts, [1, 4, 2])
+        self.assertEqual([sorted(r.chosen) for r in mixture.routes[0]], [[0, 1]] * 3)
+
+    def test_a_new_router_is_drawn_around_zero(self):
+        model, _ = m.new_model(7, 200, 1, random.Random(4))
+        weights = [x.data for row in model["0.router"] for x in row]
+        self.assertLess(abs(statistics.mean(weights)), m.ROUTER_STD / 10)
+        self.assertLess(abs(statistics.pstdev(weights) / m.ROUTER_STD - 1), 0.1)
+
     def test_unchosen_experts_learn_nothing(self):
         model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
         [logits], mixture = run(model, experts, [3])
@@ -255,6 +283,7 @@ class Balance(unittest.TestCase):
     def test_shares(self):
         routes = [m.Route([0.2] * 5, [0, 1]), m.Route([0.2] * 5, [0, 4])]
         self.assertEqual(m.choice_shares(routes), [0.5, 0.25, 0.0, 0.0, 0.25])
+        self.assertEqual(m.choice_shares(routes[:1]), [0.5, 0.5, 0.0, 0.0, 0.0])
 
     def test_gradient_reaches_the_router_and_pushes_the_busy_expert_down(self):
         model, experts = m.new_model(7, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
@@ -340,6 +369,55 @@ class TheTask(unittest.TestCase):
         self.assertEqual(m.questions(again, experts, self.task, 0.0, random.Random(3))(), loss)
         self.assertNotEqual(*grads)
 
+    def test_the_loss_is_a_mean_over_all_that_was_asked(self):
+        model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+        losses = []
+
+        def note(*arguments, real=m.code_losses):
+            found = real(*arguments)
+            losses.extend(m.floats(found))
+            return found
+
+        with patch.object(m, "code_losses", note):
+            loss = m.questions(model, experts, self.task, 0.4, random.Random(3))()
+        self.assertEqual(len(losses), 6)
+        self.assertAlmostEqual(loss, statistics.mean(losses), 12)
+
+    def test_the_balance_loss_counts_by_its_weight_and_as_a_mean_over_layers(self):
+        knob = Value(0.7)
+        with patch.object(m, "N_LAYER", 2):
+            model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+            learn = m.questions(model, experts, self.task, 0.4, random.Random(3))
+            with patch.object(m, "balance_loss", lambda routes: knob * 3.0):
+                learn()
+        self.assertAlmostEqual(knob.grad, 0.4 * 3.0, 12)
+
+    def test_survey_of_two_layers(self):
+        """Every letter by itself, with a mixture of its own."""
+        with patch.object(m, "N_LAYER", 2):
+            model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
+            frozen = m.freeze(model)
+            survey = m.survey(frozen, experts, self.task)
+            losses, choices, routes = [], [], [[], []]
+            for tag, code in self.task.codes.items():
+                for letter in code:
+                    mixture = m.Mixture(experts)
+                    losses += m.code_losses(frozen, mixture, self.task, tag, [letter])
+                    for layer, (of_tag, of_letter) in enumerate(mixture.routes):
+                        choices += [(layer, tag, letter, i) for i in of_letter.chosen]
+                        # the tag is read once for all letters
+                        routes[layer] += [of_tag] * (letter == "a") + [of_letter]
+        self.assertEqual(survey.losses, losses)
+        self.assertEqual(sorted(survey.choices), sorted(choices))
+        self.assertEqual(survey.shares, list(map(m.choice_shares, routes)))
+        balances = [m.balance_loss(layer) for layer in routes]
+        self.assertAlmostEqual(survey.balance, statistics.mean(balances), 12)
+
+    def test_survey_of_a_dense_model(self):
+        model, experts = m.new_model(10, 1, 3, random.Random(4))
+        survey = m.survey(m.freeze(model), experts, self.task)
+        self.assertEqual((survey.shares, survey.balance, survey.choices), ([], 0.0, []))
+
     def test_survey(self):
         model, experts = m.new_model(10, m.EXPERTS, m.EXPERT_WIDTH, random.Random(4))
         survey = m.survey(m.freeze(model), experts, self.task)
@@ -361,21 +439,173 @@ class TheTask(unittest.TestCase):
         independent = [(0, tag, "x", e) for tag in "AB" for e in (1, 2)]
         self.assertAlmostEqual(m.information(independent, 1), 0.0, 12)
 
-    def test_work_and_parameters_of_a_fit(self):
-        m.STEPS = 3
+    def test_information_is_what_the_entropies_have_in_common(self):
+        rng = random.Random(6)  # expert 1 of layer 0 is not expert 1 of layer 1
+        choices = [(rng.choice((0, 0, 1)), rng.choice("AAB"), rng.choice("xyz")) for _ in range(40)]
+        rows = [
+            (*c, rng.choice((1, 2, 2 + c[0], 3 + len(c[1:2]) + (c[2] == "x")))) for c in choices
+        ]
+
+        def entropy(values):
+            return -sum(n / 40 * math.log(n / 40) for n in Counter(values).values())
+
+        for part in (1, 2):
+            inputs, experts = [r[part] for r in rows], [(r[0], r[3]) for r in rows]
+            want = entropy(inputs) + entropy(experts) - entropy(zip(inputs, experts))
+            self.assertAlmostEqual(m.information(rows, part), want, 12)
+
+    def test_marks_are_darkest_from_one_on(self):
+        with patch.object(m, "blocks", lambda marks, ascii_marks: marks):
+            self.assertEqual(m.shade([0.0, 0.24, 0.25, 0.5, 0.75, 0.99, 1.0, 3.0]), "  ░▒▓▓██")
+
+    def fit(self, steps, **row):
+        """A model trained for some steps, with a fake survey of the step."""
+        row = m.Row(**{"label": "x", "experts": 5, "width": 3, "balance": 0.1, "lr": 0.01, **row})
+        with patch.object(m, "STEPS", steps), redirect_stderr(io.StringIO()):
+            return m.fit(self.task, row, 1)
+
+    def test_surveys_on_the_way_only_with_a_router(self):
+        seen = []
+
+        def survey(model, experts, task):
+            self.assertIs(task, self.task)
+            self.assertTrue(all(type(x) is float for x in m.weights_of(model)))
+            seen.append(m.weights_of(model))
+            return len(seen)
+
+        with patch.object(m, "survey", survey), patch.object(m, "LETTERS", 1):
+            weights = self.train_alone(19)
+            for experts in (2, 5):
+                seen.clear()
+                result = self.fit(19, experts=experts)
+                self.assertEqual(len(result.surveys), 11)  # ten on the way, and the last
+                self.assertEqual(seen[-1], m.weights_of(result.model))
+            self.assertEqual(seen, weights[:19:2] + weights[-1:])
+            seen.clear()
+            dense = self.fit(19, experts=1, width=15, balance=0.0)
+            self.assertEqual((len(dense.surveys), seen), (1, [m.weights_of(dense.model)]))
+
+    def train_alone(self, steps):
+        """The weights before every step of the same training, and at the end."""
+        model, experts = m.new_model(10, 5, 3, random.Random(1))
+        learn, course = m.questions(model, experts, self.task, 0.1, random.Random(1)), []
+        adam = m.Adam(m.weights_of(model), m.arrays_of(experts))
         with redirect_stderr(io.StringIO()):
-            rows = [
-                m.Row(label="x", experts=5, width=3, balance=0.1, lr=0.01),
-                m.Row(label="y", experts=1, width=15, balance=0.0, lr=0.01),
-            ]
-            moe, dense = (m.fit(self.task, row, 1) for row in rows)
+            m.train("x", learn, adam, steps, 0.01, lambda _: course.append(m.freeze(model)))
+        return [m.weights_of(weights) for weights in course]
+
+    def test_the_least_used_expert_at_the_end(self):
+        def survey(*shares):
+            return m.Survey(losses=[], known=0, shares=list(shares), balance=0.0, choices=[])
+
+        surveys = [survey([0.5, 0.5]), survey([0.01, 0.99]), survey([0.4, 0.6], [0.3, 0.7])]
+        result = m.Result(None, {}, [], 0, 0, 0, surveys)
+        self.assertAlmostEqual(m.least_used(result), 0.3 * m.EXPERTS, 12)
+
+    def test_work_and_parameters_of_a_fit(self):
+        moe, dense = self.fit(3), self.fit(3, experts=1, width=15, balance=0.0)
         self.assertEqual(moe.work, 5 * 8 + 2 * 2 * 8 * 3)
         self.assertEqual(dense.work, 2 * 8 * 15)
+        self.assertEqual(self.fit(1, experts=2).work, 2 * 8 + 2 * 2 * 8 * 3)
         self.assertEqual(moe.parameters - moe.active, 3 * 2 * 8 * 3)
         self.assertEqual(dense.parameters, dense.active)
+        for r in (moe, dense):
+            rows = [row for e in r.experts[0] for row in e.u + e.v]
+            self.assertEqual(r.parameters, len(m.weights_of(r.model)) + 8 * len(rows))
         self.assertEqual(len(moe.surveys), 4)  # before each of three steps, and at the end
         self.assertEqual(len(dense.surveys), 1)
         self.assertAlmostEqual(m.least_used(moe), min(moe.surveys[-1].shares[0]) * 5, 12)
+
+
+class Experiment(unittest.TestCase):
+    def run_it(self, loss=0.5):
+        """A run with fakes for all that takes time: (rows, information's arguments, claims)."""
+        rows, asked, claims, shown = [], [], [], []
+        losses = {"MoE, balanced": loss, "MoE, unbalanced": 0.6, "dense, equal work": 2.0}
+        known = {"MoE, balanced": 50, "MoE, unbalanced": 40, "dense, equal work": 20}
+        shares = {"MoE, balanced": [0.1, 0.9], "MoE, unbalanced": [0.02, 0.98]}
+
+        def fit(task, row, seed):
+            self.assertEqual((task, seed), ("task", 3))
+            rows.append(row)
+            label = row.label
+            ends = [
+                m.Survey(
+                    [x - 0.1, x, x + 0.1], n, [shares.get(label, [1.0])], 0.0, [f"{label} {when}"]
+                )
+                for x, n, when in (
+                    (9.0, 0, "first"),
+                    (8.0, 1, "second"),
+                    (losses.get(label, 0.25), known.get(label, 7), "last"),
+                )
+            ]
+            return m.Result(row, {}, [], 0, 0, 0, ends)
+
+        def information(choices, part):
+            asked.append((choices, part))
+            return {1: 0.5, 2: 0.25}[part] if choices[0].endswith("last") else 0.125
+
+        def new_task(letters, rng):
+            self.assertEqual((letters, type(rng)), (["a", "b", "c", "d", "e"], random.Random))
+            return "task"
+
+        checked = []
+
+        def read_names(path, longest):
+            self.assertEqual((path, longest), ("file", 50))
+            return ["abc", "dea", "bead", "cab"]
+
+        def nothing(*a):
+            shown.append(a)
+
+        fakes = {
+            "check_settings": lambda: checked.append("settings"),
+            "check_questions": lambda letters: checked.append("".join(letters)),
+            "read_names": read_names,
+            "new_task": new_task,
+            "fit": fit,
+            "information": information,
+            "check_claims": lambda found: claims.extend(found) or 7,
+            **dict.fromkeys(
+                ("show_results", "show_work", "show_specialties", "show_writing"), nothing
+            ),
+        }
+        with patch.multiple(m, **fakes), redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(m.experiment(3, "file"), 7)
+        self.assertEqual(checked, ["settings", "abcde"])
+        self.printed = out.getvalue()
+        self.facts = shown[0][1]
+        return rows, asked, claims
+
+    def test_two_mixtures_and_two_dense_models_of_equal_work_and_size(self):
+        rows, _, _ = self.run_it()
+        balanced, free, lean, big = rows
+        mixture = {"experts": 5, "width": 3, "lr": m.LR}
+        for row, balance in ((balanced, m.BALANCE), (free, 0.0)):
+            self.assertEqual(row, m.Row(label=row.label, balance=balance, **mixture))
+        for row, lr in ((lean, m.DENSE_LR), (big, m.BIG_LR)):
+            self.assertEqual((row.experts, row.balance, row.lr), (1, 0.0, lr))
+        # multiply-adds: the router's, and those of two experts; floor of half a hidden unit
+        self.assertEqual(2 * 8 * lean.width, (5 * 8 + 2 * 2 * 8 * 3) // 16 * 16)
+        self.assertEqual(big.width, 5 * 3)
+        self.assertEqual(self.facts, m.CODES * 5)
+
+    def test_claims_compare_what_they_say(self):
+        _, asked, claims = self.run_it()
+        got = [round(measured, 9) for _, measured, _, _ in claims]
+        self.assertEqual(got, [0.25, 30, 2.0, 0.1, 0.5, 0.375])
+        first, last = ["MoE, balanced first"], ["MoE, balanced last"]
+        self.assertEqual(asked, [(first, 1), (last, 1), (first, 2), (last, 2)])
+
+    def test_what_the_balance_loss_costs(self):
+        self.run_it(loss=0.5)
+        self.assertIn("gained 0.100 nats", self.printed)
+        self.run_it(loss=0.85)
+        self.assertIn("cost 0.250 nats", self.printed)
+
+    def test_the_command_line_starts_the_experiment(self):
+        with patch.object(m, "experiment", lambda **a: (a == {"seed": 5, "names": "x"}) * 7):
+            self.assertEqual(m.main(["--seed", "5", "--names", "x"]), 7)
 
 
 if __name__ == "__main__":

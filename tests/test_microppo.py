@@ -4,7 +4,7 @@ import io
 import math
 import random
 import unittest
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
 import microppo as m
@@ -71,6 +71,16 @@ class RewardModel(unittest.TestCase):
         for better, worse in pairs:
             self.assertGreater(m.reward(self.net, better), m.reward(self.net, worse))
 
+    def test_new_weights_are_drawn_around_zero(self):
+        with patch.object(m, "HIDDEN", 400):
+            net = m.new_reward_model(3, self.rng)
+        rows = {"left": 3, "right": 3, "bias": 1, "out": 1}
+        self.assertEqual({k: len(v) for k, v in net.items()}, rows)
+        for weights, grads in m.arrays_of(net):
+            self.assertEqual(grads, [0.0] * 400)
+            self.assertLess(abs(m.mean(weights)), m.NET_STD / 5)
+            self.assertLess(abs(math.sqrt(m.variance(weights)) / m.NET_STD - 1), 0.15)
+
     def test_the_score_does_not_grow_with_length_alone(self):
         once, twice = [1, 2, 1], [1, 2, 1, 2, 1]
         self.assertAlmostEqual(m.reward(self.net, once), m.reward(self.net, twice), 12)
@@ -130,10 +140,38 @@ class Critic(unittest.TestCase):
         self.assertEqual(states[0].mean, means)
         self.assertEqual(self.states([0], [1, 0])[0].mean, [0.0] * m.HIDDEN)
 
+    def test_there_is_a_row_for_every_token_and_every_length(self):
+        rows = {"mix": m.HIDDEN, "last": len(ALPHABET), "size": m.BLOCK_SIZE + 1}
+        self.assertEqual({k: len(v) for k, v in self.net.items()}, {**rows, "out": 1, "shift": 1})
+        full = [1] * m.BLOCK_SIZE  # an answer that has filled the context
+        states = self.states([0], full)
+        self.assertEqual(states[-1].length, m.BLOCK_SIZE)
+        self.assertEqual(len({m.value_of(self.net, s) for s in states}), len(full))
+        self.assertEqual(self.net["shift"][0].w, [0.0])  # so a new critic's forecasts are about 0
+
+    def test_gradient_of_the_forecasts_loss(self):
+        with patch.multiple(m, HIDDEN=3, MINIBATCH=4, BLOCK_SIZE=5):
+            model, net = (new(6, self.rng) for new in (m.new_reward_model, m.new_critic))
+            answers = [
+                [(s, 0.4 * i - 0.5) for i, s in enumerate(m.states_of(model, [0, a], [3, 4, 0]))]
+                for a in (1, 2, 5)
+            ]
+            loss = m.forecasts(net, answers, random.Random(8))()
+        drawn = random.Random(8).choices(answers, k=4)
+        batch = [example for answer in drawn for example in answer]
+
+        def f():
+            return m.mean([(m.value_of(net, s) - x) ** 2 for s, x in batch]) / 2
+
+        self.assertAlmostEqual(loss, f(), 12)
+        check_array_gradients(self, net, f)
+
     def test_explained_variance(self):
         self.assertEqual(m.explained_variance([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), 1.0)
         self.assertEqual(m.explained_variance([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]), 0.0)
-        self.assertLess(m.explained_variance([3.0, 2.0, 1.0], [1.0, 2.0, 3.0]), 0.0)
+        self.assertAlmostEqual(m.explained_variance([3.0, 2.0, 1.0], [1.0, 2.0, 3.0]), -3.0, 12)
+        self.assertEqual(m.explained_variance([5.0, 6.0, 7.0], [1.0, 2.0, 3.0]), 1.0)
+        self.assertEqual(m.explained_variance([4.0, 4.0], [3.0, 3.0]), 1.0)
 
 
 class Advantages(unittest.TestCase):
@@ -322,6 +360,100 @@ class Loop(unittest.TestCase):
         self.assertAlmostEqual(update.value_loss, f(), 12)
         check_array_gradients(self, self.critic, f)
 
+    def test_the_loop_learns_from_every_answer_in_every_epoch(self):
+        """What is handed to learn_from(), and how far the weights move."""
+        settings = {"ROUNDS": 3, "ROLLOUTS": 5, "MINIBATCH": 2, "EPOCHS": 2}
+        calls, written, shown, reported = [], [], [], []
+        real = {name: getattr(m, name) for name in ("learn_from", "lessons_from", "report")}
+        first_steps = []
+
+        def lessons_from(rollouts, critic, kl_coef):
+            written.append((rollouts, kl_coef, real["lessons_from"](rollouts, critic, kl_coef)))
+            return written[-1][2]
+
+        def learn_from(policy, critic, lessons):
+            weights = [x.data for x in m.weights_of(policy)], [list(w) for w, _ in critic["out"]]
+            calls.append((weights, lessons))
+            if len(calls) == 2:
+                first_steps.extend(abs(a - b) for a, b in zip(weights[0], calls[0][0][0]))
+            return real["learn_from"](policy, critic, lessons)
+
+        def report(lessons, updates, alphabet):
+            reported.append((lessons, len(updates)))
+            return real["report"](lessons, updates, alphabet)
+
+        fakes = {"lessons_from": lessons_from, "learn_from": learn_from, "report": report}
+        fakes["sample"] = lambda model, prompt, rng: [rng.choice((1, 2, 3)), 0]
+        with patch.multiple(m, **settings, **fakes, progress=lambda *a: shown.append(a)):
+            policy, rounds = m.ppo(self.world, 0.3)
+        self.assertEqual([len(lessons) for _, lessons in calls], [2, 2, 1] * 6)
+        starts = {tuple(m.encode(name[:n], ALPHABET)[:-1]) for name in self.world.names
+                  for n in (1, 2)}  # fmt: skip
+        orders = set()
+        for i, (rollouts, kl_coef, lessons) in enumerate(written):
+            self.assertEqual((len(rollouts), kl_coef), (5, 0.3))
+            self.assertLessEqual({tuple(r.prompt) for r in rollouts}, starts)
+            for epoch in (0, 1):
+                part = calls[6 * i + 3 * epoch : 6 * i + 3 * epoch + 3]
+                drawn = [id(lesson) for _, few in part for lesson in few]
+                self.assertEqual(sorted(drawn), sorted(map(id, lessons)))
+                orders.add(tuple(drawn))
+            self.assertIs(reported[i][0], lessons)
+            self.assertEqual(reported[i][1], 6)
+        self.assertEqual(len(orders), 6)  # shuffled anew for each epoch
+        # Adam's first step is the learning rate, for every weight with a gradient
+        moved = [x for x in first_steps if x > 1e-6]
+        self.assertAlmostEqual(max(moved), m.POLICY_LR, 5)
+        critics = [weights[1][0] for weights, _ in calls[:2]]
+        self.assertAlmostEqual(max(abs(a - b) for a, b in zip(*critics)), m.CRITIC_LR, 5)
+        self.assertEqual([a[1:3] for a in shown], [(1, 3), (2, 3), (3, 3)])
+        for (*_, loss, seconds), r in zip(shown, rounds):
+            self.assertEqual(loss, r.policy_loss)
+            self.assertTrue(0.0 <= seconds < 60.0)
+
+    def test_report_of_a_round(self):
+        def lesson(answer, score, kls, log_probs, values, targets):
+            rollout = m.Rollout([0, 1], answer, log_probs, kls, score, [])
+            return m.Lesson(rollout, values, [9.0] * len(answer), targets)
+
+        one = lesson([2, 0], 0.5, [0.1, 0.3], [-1.0, -2.0], [1.0, 2.0], [1.5, 2.0])
+        two = lesson([1, 1, 0], -1.0, [0.0, 0.2, -0.6], [-0.5, -3.0, -1.0], [0.0] * 3, [1.0] * 3)
+        ratios = [1.0, 1.125], [1.25, 0.8], [0.5, 1.1, 2.0]
+        updates = [m.Update(0.25 * i, 1.0 + i, row) for i, row in enumerate(ratios)]
+        with patch.object(m, "CLIP", 0.25):
+            r = m.report([one, two], updates, ALPHABET)
+            alone = m.report([one, two], updates[:1], ALPHABET)
+        golds = [m.gold("ab"), m.gold("aaa")]
+        self.assertEqual((r.golds, r.gold), (golds, m.mean(golds)))
+        self.assertEqual((r.proxy, r.entropy), (-0.25, 1.5))
+        self.assertAlmostEqual(r.kl, 0.0, 12)  # 0.4 in one answer, -0.4 in the other
+        # 0.5 and 2.0 are beyond the clip; 1.25 is at it, and 1.125 was in the first update
+        self.assertEqual((r.clipped, r.low, r.high, r.first), (0.4, 0.5, 2.0, 0.125))
+        self.assertEqual((r.policy_loss, r.value_loss), (0.25, 2.0))
+        want = m.explained_variance([1.0, 2.0, 0.0, 0.0, 0.0], [1.5, 2.0, 1.0, 1.0, 1.0])
+        self.assertEqual(r.explained, want)
+        # with one update a round there are no later ratios
+        self.assertEqual((alone.clipped, alone.low, alone.high), (0.0, 1.0, 1.0))
+
+    def test_judging_completes_every_prompt_once(self):
+        prompts = ["a", "de", "f", "a"] * 3
+        verdict, rng = m.judge(self.policy, self.world, prompts), random.Random(self.world.seed)
+        want = [
+            m.roll_out(self.policy, self.reference, self.proxy, m.encode(p, ALPHABET)[:-1], rng)
+            for p in prompts
+        ]
+        names = [m.decode([*r.prompt, *r.answer], ALPHABET) for r in want]
+        golds = [m.gold(name) for name in names]
+        self.assertEqual(verdict.names, names)
+        for name, p in zip(names, prompts):
+            self.assertTrue(name.startswith(p))
+        self.assertAlmostEqual(verdict.proxy, m.mean([r.score for r in want]), 12)
+        self.assertAlmostEqual(verdict.kl, m.mean([sum(r.kls) for r in want]), 12)
+        self.assertEqual((verdict.gold, verdict.gold_se), (m.mean(golds), m.standard_error(golds)))
+        self.assertEqual(verdict.repeats, m.mean([m.repeats(name) for name in names]))
+        self.assertEqual(verdict.length, m.mean(list(map(len, names))))
+        self.assertEqual(verdict.unfinished, m.mean([0 not in r.answer for r in want]))
+
     def test_a_short_run(self):
         kept = {k: getattr(m, k) for k in ("ROUNDS", "ROLLOUTS", "MINIBATCH")}
         m.ROUNDS, m.ROLLOUTS, m.MINIBATCH = 3, 6, 3
@@ -366,7 +498,191 @@ class Measures(unittest.TestCase):
         mean, error = m.best_stretch(rounds)
         self.assertAlmostEqual(mean, 0.7, 12)
         self.assertAlmostEqual(error, m.standard_error([0.9, 1.1, 0.4, 0.6, 0.5, 0.7]), 12)
+        self.assertAlmostEqual(m.best_stretch(rounds[:4])[0], 0.7, 12)  # the last three
         self.assertAlmostEqual(m.best_stretch(rounds[:1])[0], 0.1, 12)
+
+
+class Preparation(unittest.TestCase):
+    """The reward model and the critic before the loop, with fake answers and no training."""
+
+    TEXTS = [("a", "ba", "bb"), ("c", "ad", "da"), ("ab", "a", "cc"), ("e", "fe", "ga"),
+             ("d", "ed", "gd"), ("f", "b", "g")]  # fmt: skip
+
+    def compare(self, reference, names, alphabet, rng):
+        self.assertEqual((reference, names, alphabet), ("reference", ["abc"], ALPHABET))
+        self.asked += 1
+        return dict(zip(("prompt", "chosen", "rejected"), self.TEXTS[self.asked % 6]))
+
+    def train_reward_model(self, reward):
+        """With a given reward(name); (accuracy, limit, what there was to learn from)."""
+        self.asked, self.learnt = 0, []
+        fakes = {
+            "compare": self.compare,
+            "reward": lambda net, tokens: reward(m.decode(tokens, ALPHABET)),
+            "comparisons": lambda net, pairs, rng: self.learnt.extend(pairs),
+            "split": lambda items, rng, n: (items[n:], items[:n]),
+            "train": lambda *a: [0.0],
+        }
+        with patch.multiple(m, PAIRS=12, HELD_OUT=5, TASTE=1.3, **fakes):
+            with redirect_stdout(io.StringIO()):
+                found = m.train_reward_model("reference", ["abc"], ALPHABET, random.Random(1))
+            rows = [self.TEXTS[i % 6] for i in range(1, 13)]
+            self.chances = [m.first_wins(p + a, p + b) for p, a, b in rows[:5]]
+        self.rows = [tuple(m.encode(p + answer, ALPHABET) for answer in (a, b)) for p, a, b in rows]
+        return found[1:]
+
+    def test_the_reward_model_learns_all_but_the_held_out_comparisons(self):
+        self.train_reward_model(len)
+        self.assertEqual(self.learnt, self.rows[5:])
+
+    def test_accuracy_is_judged_by_a_noisy_annotator(self):
+        accuracy, limit = self.train_reward_model(m.gold)
+        self.assertAlmostEqual(limit, m.mean([max(c, 1 - c) for c in self.chances]), 12)
+        self.assertAlmostEqual(accuracy, limit, 12)  # who knows the gold score
+        self.assertTrue(0.5 < limit < 1.0)
+        accuracy, _ = self.train_reward_model(lambda name: -m.gold(name))
+        self.assertAlmostEqual(accuracy, 1 - limit, 12)
+        # one who sees no difference does not agree with the choice
+        accuracy, _ = self.train_reward_model(lambda name: 0.0)
+        self.assertAlmostEqual(accuracy, 1 - m.mean(self.chances), 12)
+
+    def prepare_critic(self, reward=None):
+        rng, learnt = random.Random(2), []
+        model, net = m.init_model(len(ALPHABET), rng), m.new_reward_model(len(ALPHABET), rng)
+        self.drawn = []
+        real = m.sample
+
+        def sample(reference, prompt, rng):
+            self.drawn.append((prompt, real(reference, prompt, rng)))
+            return self.drawn[-1][1]
+
+        fakes = {
+            "sample": sample,
+            "forecasts": lambda critic, answers, rng: learnt.extend(answers),
+            "split": lambda items, rng, n: (items[n:], items[:n]),
+            "train": lambda *a: [0.0],
+        }
+        fakes |= {"reward": reward} if reward else {}
+        with patch.multiple(m, CRITIC_ROLLOUTS=24, CRITIC_HELD_OUT=7, **fakes):
+            with redirect_stdout(io.StringIO()):
+                proxy, critic, explained = m.prepare_critic(
+                    model, net, ["abc", "da"], ALPHABET, rng
+                )
+        return net, proxy, critic, explained, learnt
+
+    def test_the_proxy_is_standardized_on_the_references_answers(self):
+        net, proxy, *_ = self.prepare_critic()
+        self.assertEqual(len(self.drawn), 24)
+        self.assertEqual({tuple(p) for p, _ in self.drawn}, {(0, 1), (0, 1, 2), (0, 4), (0, 4, 1)})
+        scores = [m.proxy_score(proxy, [*p, *answer]) for p, answer in self.drawn]
+        self.assertAlmostEqual(m.mean(scores), 0.0, 12)
+        self.assertAlmostEqual(m.variance(scores), 1.0, 12)
+        self.assertIs(proxy.net, net)
+
+    def test_scores_that_do_not_vary_are_not_scaled(self):
+        _, proxy, _, _, learnt = self.prepare_critic(lambda net, tokens: 0.25)
+        self.assertEqual((proxy.mean, proxy.std), (0.25, 1.0))
+        self.assertEqual({x for answer in learnt for _, x in answer}, {0.0})
+
+    def test_the_critic_is_to_foresee_the_discounted_score(self):
+        net, proxy, critic, explained, learnt = self.prepare_critic()
+        answers = []
+        for prompt, answer in self.drawn:
+            n, score = len(answer), m.proxy_score(proxy, [*prompt, *answer])
+            later = [m.GAMMA**k * score for k in reversed(range(n))]
+            answers.append(list(zip(m.states_of(net, prompt, answer), later)))
+        self.assertEqual([s for a in learnt for s, _ in a], [s for a in answers[7:] for s, _ in a])
+        for (_, got), (_, want) in zip(sum(learnt, []), sum(answers[7:], [])):
+            self.assertAlmostEqual(got, want, 12)
+        unseen = sum(answers[:7], [])
+        values = [m.value_of(critic, s) for s, _ in unseen]
+        self.assertAlmostEqual(explained, m.explained_variance(values, [x for _, x in unseen]), 12)
+
+
+class Experiment(unittest.TestCase):
+    def run_it(self):
+        """A run with fakes for all that takes time: what was called with what, and the claims."""
+        calls, claims = [], []
+        golds = {"reference": (0.5, 0.03), "reined": (0.75, 0.04), "free": (0.1, 0.04)}
+        proxies = {"reference": 0.0, "reined": 2.0, "free": 3.5}
+        zeros = dict.fromkeys(m.Round._fields, 0.0)
+
+        def noted(name, result):
+            def fake(*a):
+                calls.append((name, *a))
+                return result
+
+            return fake
+
+        def ppo(world, kl_coef):
+            calls.append(("ppo", world, kl_coef))
+            name = "reined" if kl_coef else "free"
+            clips = (0.25, 0.75) if kl_coef else (0.0, 0.0)
+            firsts = (1e-12, 3e-12) if kl_coef else (2e-12, 5e-12)
+            own = [{"clipped": c, "first": f} for c, f in zip(clips, firsts)]
+            return name, [m.Round(**{**zeros, **more, "golds": [0.8, 0.9]}) for more in own]
+
+        def judge(policy, world, prompts):
+            calls.append(("judge", policy, world, prompts))
+            mean, error = golds[policy]
+            none = dict.fromkeys(("kl", "repeats", "length", "unfinished"), 0.0)
+            return m.Verdict(proxy=proxies[policy], gold=mean, gold_se=error, names=["a"], **none)
+
+        learnt, held_out = ["abc", "dea"], ["fz"]
+        fakes = {
+            "check_settings": noted("check_settings", None),
+            "check_letters": noted("check_letters", None),
+            "read_names": noted("read_names", "names"),
+            "split": noted("split", (learnt, held_out)),
+            "pretrain": noted("pretrain", "reference"),
+            "mean_loss": noted("mean_loss", 1.0),
+            "train_reward_model": noted("train_reward_model", ("net", 0.6, 0.8)),
+            "prepare_critic": noted("prepare_critic", ("proxy", "critic", 0.4)),
+            "ppo": ppo,
+            "judge": judge,
+            "show_goodhart": noted("show_goodhart", None),
+            "check_claims": lambda rows: claims.extend(rows) or 7,
+        }
+        with patch.multiple(m, SAMPLES=9, **fakes), redirect_stdout(io.StringIO()):
+            self.assertEqual(m.experiment(3, "file"), 7)
+        return calls, claims
+
+    def test_both_policies_have_the_same_start_seed_and_prompts(self):
+        calls, _ = self.run_it()
+        by_name = {}
+        for name, *arguments in calls:
+            by_name.setdefault(name, []).append(arguments)
+        alphabet = ["", *"abcdefz"]  # of the held-out names, too
+        self.assertEqual(by_name["check_settings"], [[]])
+        self.assertEqual(by_name["check_letters"], [[alphabet]])
+        self.assertEqual(by_name["read_names"], [["file", m.BLOCK_SIZE - 1]])  # and an EDGE fits in
+        ((names, rng, count),) = by_name["split"]
+        self.assertEqual((names, type(rng), count), ("names", random.Random, m.HELD_OUT_NAMES))
+        self.assertEqual(by_name["pretrain"], [[["abc", "dea"], alphabet, rng]])
+        self.assertEqual(by_name["mean_loss"], [["reference", ["fz"], alphabet]])
+        start = ["reference", ["abc", "dea"], alphabet, rng]
+        self.assertEqual(by_name["train_reward_model"], [start])
+        self.assertEqual(by_name["prepare_critic"], [["reference", "net", *start[1:]]])
+        world = m.World(3, alphabet, ["abc", "dea"], "reference", "proxy", "critic")
+        self.assertEqual(by_name["ppo"], [[world, m.KL_COEF], [world, 0.0]])
+        (first, second, third) = by_name["judge"]
+        self.assertEqual([first[0], second[0], third[0]], ["reference", "reined", "free"])
+        self.assertEqual(first[1:], second[1:])
+        self.assertEqual(first[1:], third[1:])
+        self.assertEqual((first[1], len(first[2])), (world, 9))
+        self.assertEqual(set(first[2]), {"f", "fz"})
+
+    def test_claims_compare_what_they_say(self):
+        _, claims = self.run_it()
+        best = math.hypot(m.standard_error([0.8, 0.9] * 2), 0.04)
+        want = [0.75, 0.4, 5e-12, 0.5, 5.0, 0.65 / math.hypot(0.04, 0.04), 8.0, 0.75 / best, 1.5]
+        self.assertEqual(len(claims), len(want))
+        for (text, measured, _, _), x in zip(claims, want):
+            self.assertAlmostEqual(measured / x, 1.0, 9, text)
+
+    def test_the_command_line_starts_the_experiment(self):
+        with patch.object(m, "experiment", lambda **a: (a == {"seed": 5, "names": "x"}) * 7):
+            self.assertEqual(m.main(["--seed", "5", "--names", "x"]), 7)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,146 @@ CLOCK = "only the progress line shows the time"
 SUM = "a sum has no order"
 
 EQUIVALENT: dict[str, dict[tuple[str, str], str]] = {
-    "microlora": {},
-    "microdpo": {},
-    "microppo": {},
-    "micromoe": {},
+    "microlora": {
+        ("return add(y, linear(b, hidden))", "arguments swapped"): "a sum of two, in another order",
+        ("n, m = len(base[name]), len(base[name][0])", "constant"): "all rows are equally long",
+        (
+            "[w + scale * dot(b_row, column) for w, column in zip(w_row, columns)]",
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            "for _ in range(12):  # rounds over all pairs; 8 reach rounding error, even for a"
+            " larger matrix",
+            "constant",
+        ): "one more round, when nothing moves any more",
+        (
+            "angle = 0.5 * math.atan2(2 * dot(p, q), dot(p, p) - dot(q, q))",
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            "return next(n for n in range(len(rows) + 1)"
+            " if sum(squares[:n]) >= 0.9 * sum(squares))",
+            "constant",
+        ): "one number more than next() ever gets to",
+        (
+            "names = [decode(sample(model, [EDGE], draw), task.alphabet) for _ in range(5)]",
+            "constant",
+        ): "only shown, as many as fit into the line",
+    },
+    "microdpo": {
+        (
+            "right = 0.5 if margin == 0.0 else chance if margin > 0.0 else 1.0 - chance",
+            "> to >=",
+        ): "a margin of zero was dealt with before",
+        (
+            "return sum(max(c, 1.0 - c) for c in chances) / len(chances)",
+            "arguments swapped",
+        ): "the larger of two, in any order",
+        (
+            "return (a.gold - b.gold) / (math.hypot(a.gold_se, b.gold_se) or 1e-9)",
+            "arguments swapped",
+        ): "hypot() is symmetric",
+        (
+            "return (a.gold - b.gold) / (math.hypot(a.gold_se, b.gold_se) or 1e-9)",
+            "constant",
+        ): "only keeps errors of zero from a division by zero",
+        (
+            "if step % max(1, STEPS // 5) == 0 or step == STEPS:",
+            "arguments swapped",
+        ): "the larger of two, in any order",
+    },
+    "microppo": {
+        (
+            "[math.tanh(x + y + z) for x, y, z in zip(left[a].w, right[b].w, bias.w)]",
+            "arguments swapped",
+        ): "a sum of three, in another order",
+        (
+            "return [math.tanh(x + y + z) for x, y, z in zip(mixed, last, size)]",
+            "arguments swapped",
+        ): "a sum of three, in another order",
+        (
+            'return dot(net["out"][0].w, mean_of(features(net, tokens)))',
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            'mixed = [dot(row.w, state.mean) for row in net["mix"]]',
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            'return dot(net["out"][0].w, critic_features(net, state)) + net["shift"][0].w[0]',
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            "clipped = min(max(value, old_value - VALUE_CLIP), old_value + VALUE_CLIP)",
+            "arguments swapped",
+        ): "the smaller and the larger of two, in any order",
+        (
+            "targets = [[a + v for a, v in zip(*rows)] for rows in zip(raw, values)]",
+            "arguments swapped",
+        ): "a sum of two, in another order",
+        (
+            "return 1.0 - variance([t - v for t, v in zip(targets, values)])"
+            " / (variance(targets) or 1.0)",
+            "arguments swapped",
+        ): "a variance does not see the sign",
+        (
+            "return 1.0 - variance([t - v for t, v in zip(targets, values)])"
+            " / (variance(targets) or 1.0)",
+            "constant",
+        ): "only keeps targets that are all equal from a division by zero",
+        (
+            "left = range(len(answer) - 1, -1, -1)  # tokens that follow",
+            "constant",
+        ): "one number more than there are states, which zip() drops",
+        (
+            "limit = mean([max(c, 1.0 - c) for _, _, c in held_out])",
+            "arguments swapped",
+        ): "the larger of two, in any order",
+    },
+    "micromoe": {
+        ("super().__init__(0.0, x)", "constant"): "nobody reads the number of a bridge",
+        (
+            "self.inbox = [Value(0.0) for _ in x]  # one slot for each y_i",
+            "constant",
+        ): "nobody reads the number of a slot",
+        (
+            "return [Value(y_i, (bridge, slot), (0.0, 1.0)) for y_i, slot in zip(y, bridge.inbox)]",
+            "constant",
+        ): "a bridge reads its inbox, not the gradient that comes to itself",
+        (
+            "return dot(choice_shares(routes), mean_chances) * len(mean_chances)",
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            "return [dot(weights, column) for column in zip(*outputs)]",
+            "arguments swapped",
+        ): "a dot product is symmetric",
+        (
+            "codes = {tag: dict(zip(letters, rng.sample(letters, len(letters)))) for tag in tags}",
+            "arguments swapped",
+        ): "the inverse of a random permutation is as random",
+        (
+            "if len(deck) < LETTERS:",
+            "< to <=",
+        ): "the next pass is shuffled a step earlier; the letters asked come in the same passes",
+        (
+            "balance=sum(map(balance_loss, routed)) / (len(routed) or 1),",
+            "constant",
+        ): "zero, over any number, where there is no router",
+        (
+            "if step == STEPS or (row.experts > 1 and step % max(1, STEPS // 9) == 0):",
+            "arguments swapped",
+        ): "the larger of two, in any order",
+        (
+            "met = in_experts * min(TOP_K, row.experts) // row.experts  # weights that one token"
+            " meets",
+            "arguments swapped",
+        ): "the smaller of two, in any order",
+        (
+            'return "".join(marks[min(4, int(4 * share))] for share in shares)',
+            "arguments swapped",
+        ): "the smaller of two, in any order",
+    },
     "microreinforce": {
         ("direction = unit(rows[0])", "constant"): "power iteration may start anywhere",
         ("for _ in range(10):", "constant"): "one round of power iteration more",
