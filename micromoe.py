@@ -937,8 +937,8 @@ def experiment(seed: int, names: str | None) -> int:
     show_specialties(moe)
     show_writing([moe, lean], task, rng.sample(known_names, 3))
 
-    print("\nwhat the chosen experts tell of their input, in nats (and before the training); a")
-    print(f"choice among {EXPERTS} experts can tell {math.log(EXPERTS):.2f} at most")
+    print("\nwhat the chosen experts tell of their input, in nats (and before the training);")
+    print(f"a choice among {EXPERTS} experts can tell {math.log(EXPERTS):.2f} at most")
     told = {}
     for label, part in (("code", 1), ("letter", 2)):
         first, last = (information(moe.surveys[i].choices, part) for i in (0, -1))
