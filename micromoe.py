@@ -13,8 +13,8 @@ dense MLP of the mixture's work, and a dense MLP of its size.
 
 What to look for: how many more facts the mixture knows, after as many steps, than the dense MLP
 that does the same work; that it keeps up with the dense MLP of its size, which does seven times the
-work; that without the balance loss some expert gets next to nothing to do, and what the mixture
-knows is then a matter of luck: sometimes as much, sometimes less than that dense MLP.
+work; that without the balance loss some expert gets next to nothing to do, and how much the mixture
+knows is then a matter of luck: it may be less than the dense MLP of equal work knows.
 
 Use it when memory is cheaper than compute, and there is much to know. Use a dense model when it
 must be small, or when a simple training run is worth more than cheap capacity.
