@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FAST = {
     "N_EMBD": 4, "N_HEAD": 2, "PRETRAIN_STEPS": 5, "HELD_OUT_NAMES": 10, "ADAPT_STEPS": 5,
     "PAIRS": 20, "HELD_OUT": 8, "SAMPLES": 5, "STEPS": 3, "REWARD_STEPS": 5,
-    "CRITIC_ROLLOUTS": 20, "CRITIC_HELD_OUT": 4, "CRITIC_STEPS": 5, "ROUNDS": 2, "ROLLOUTS": 4, "EPOCHS": 2,
-    "MINIBATCH": 3, "CODES": 2, "LETTERS": 2, "EXPERTS": 4, "EXPERT_WIDTH": 3,
+    "CRITIC_ROLLOUTS": 20, "CRITIC_HELD_OUT": 4, "CRITIC_STEPS": 5, "ROUNDS": 2, "ROLLOUTS": 4,
+    "EPOCHS": 2, "MINIBATCH": 3, "CODES": 2, "LETTERS": 2, "EXPERTS": 4, "EXPERT_WIDTH": 3,
 }  # fmt: skip
 # Further scripts' own, by script.
 FAST_OF: dict[str, dict[str, object]] = {
