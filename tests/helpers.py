@@ -10,29 +10,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What makes a run of any script short: those of these settings that it has. Claims may then fail,
 # and the exit status be 1.
-FAST = {
-    "N_EMBD": 4, "N_HEAD": 2, "PRETRAIN_STEPS": 5, "HELD_OUT_NAMES": 10, "ADAPT_STEPS": 5,
-    "PAIRS": 20, "HELD_OUT": 8, "SAMPLES": 5, "STEPS": 3, "REWARD_STEPS": 5,
-    "CRITIC_ROLLOUTS": 20, "CRITIC_HELD_OUT": 4, "CRITIC_STEPS": 5, "ROUNDS": 2, "ROLLOUTS": 4,
-    "EPOCHS": 2, "MINIBATCH": 3, "CODES": 2, "LETTERS": 2, "EXPERTS": 4, "EXPERT_WIDTH": 3,
+FAST: dict[str, object] = {
+    "PRETRAIN_STEPS": 60, "COMPARISONS": 40, "HELD_OUT": 8, "STEPS": 20, "RM_STEPS": 5,
+    "CRITIC_STEPS": 5, "SAMPLES": 6, "ROUNDS": 3, "ROLLOUTS": 4, "MINIBATCH": 2,
 }  # fmt: skip
-# Further scripts' own, by script.
-FAST_OF: dict[str, dict[str, object]] = {
-    "microrlaif": {"MEASURED": 6, "TEACH_STEPS": 5},
-    "microreinforce": {"CLOUD": 3, "GROUP": 2, "PROMPTS": 2, "UPDATES": 4},
-    "microdistill": {
-        "STUDENT_EMBD": 2, "FEW": 6, "FEWER": 3, "SAME_STEPS": 4, "LOOK_EVERY": 2,
-    },
-    "microschedule": {"STEPS": 20, "LOOKS": 2},
-    "microdropout": {"LOOK_EVERY": 2, "VALIDATION_NAMES": 10, "TEST_NAMES": 20, "HIDDEN": 8,
-                     "MASKS": 3, "DRAWS": 50},
-    "microbatchnorm": {"LAYERS": 3, "WIDTH": 4, "BATCH": 6, "PROBE": 10},
-    "microgrpo": {
-        "GROUP": 2, "PROMPTS": 3, "EPOCHS": 2, "CRITIC_EPOCHS": 1, "LOOKS": 4,
-    },
-    "microspo": {"GROUP": 3, "ROUNDS": 8, "PLAIN_ROUNDS": 4, "DPO_PAIRS": 4, "DPO_STEPS": 8,
-                 "STAGES": 4, "LOOK_NAMES": 3},
-}  # fmt: skip
+# A script's own.
+FAST_OF: dict[str, dict[str, object]] = {}
 
 
 def slope(f, x, h=1e-5):
@@ -45,17 +28,25 @@ def edited(script, folder, fast=True, **settings):
     text = script.read_text("utf-8")
     short = {**FAST, **FAST_OF.get(script.stem, {})} if fast else {}
     for setting, value in {**short, **settings}.items():
-        text, count = re.subn(rf"^{setting} = .*$", f"{setting} = {value}", text, flags=re.M)
-        assert count == 1 or (setting in FAST and setting not in settings), setting
+        # a line may set several: A, B = 1, 2
+        line = re.search(rf"^(?=.*\b{setting}\b)([A-Z_, ]+) = (.*?)(  #.*)?$", text, re.M)
+        if line is None:
+            assert setting in FAST and setting not in settings, f"{script.name}: no {setting}"
+            continue
+        names = line[1].split(", ")
+        values = [line[2]] if len(names) == 1 else line[2].split(", ")
+        assert len(names) == len(values), line[0]
+        values[names.index(setting)] = repr(value)
+        text = text.replace(line[0], f"{line[1]} = {', '.join(values)}{line[3] or ''}")
     path = Path(folder) / script.name
     path.write_text(text, "utf-8")
     return path
 
 
-def start(path, *arguments, flags=("-I",), **environment):
+def start(path, *arguments, **environment):
     """Run a script alone, in its own folder, and wait; bytes of both streams."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-X", "utf8", *flags, path.name, *arguments],
+        [sys.executable, "-I", "-W", "error", "-X", "utf8", path.name, *map(str, arguments)],
         cwd=path.parent,
         capture_output=True,
         stdin=subprocess.DEVNULL,
