@@ -702,7 +702,7 @@ def read_names(path):
 
 def progress(label, step, steps, loss):
     """A moving line on stderr; stdout depends on the seed alone."""
-    if (step + 1) % max(1, steps // 10) == 0:
+    if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
         end = "\n" if step + 1 == steps else ""
         line = f"\r{label:15} step {step + 1:4}/{steps}, loss {loss:6.3f}"
         print(line, end=end, file=sys.stderr, flush=True)
@@ -710,7 +710,7 @@ def progress(label, step, steps, loss):
 
 def print_row(label, row):
     """A line of a table: each value of a dict in a column at least as wide as its key."""
-    cells = [x if isinstance(x, str) else f"{x:.{2 if abs(x) < 100 else 0}f}" for x in row.values()]
+    cells = [f"{x:.{2 * (abs(x) < 100)}f}" if isinstance(x, float) else x for x in row.values()]
     columns = [f"{cell:>{max(len(key), 5) + 1}}" for key, cell in zip(row, cells)]
     print(f"{label:12}" + "".join(columns))
 

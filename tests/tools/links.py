@@ -1,5 +1,5 @@
-"""Line numbers in the documentation: links to functions, [`name()`](../script.py#L123), and the
-front page's counts, in rows like "| [script.py](...) | ... | 70 of 1,142 |".
+"""Line numbers in the documentation: links to functions, [`name()`](../script.py#L123), and the front
+page's links to a script's algorithm, [745 lines](script.py#L552 "Title of its section").
 
     python tests/tools/links.py         bring them up to date
     python tests/tools/links.py check   exit status 1 if one is out of date (a test does this)
@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.tools.blocks import ROOT, scripts
+from tests.tools.sections import ROOT
 
-LINK = re.compile(r"\[`(\w+)(\(\))?`\]\((\S+?\.py)(?:#L\d+)?\)")
+FUNCTION = re.compile(r"\[`(\w+)(\(\))?`\]\(([^)\s]+?\.py)(?:#L\d+)?\)")
+SECTION = re.compile(r"\[\d+ lines\]\(([^)\s]+?\.py)(?:#L\d+)? \"([^\"]+)\"\)")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -25,26 +26,20 @@ def line_of(script: Path, name: str) -> int:
     raise SystemExit(f"{script.name} has no {name}")
 
 
-def counts(script: Path) -> str:
-    """Lines of section 6, of all lines."""
-    text = script.read_text("utf-8")
-    algorithm = text.split("\n# 6. ")[1].split("\n# 7. ")[0]
-    return f"{len(algorithm.splitlines()):,} of {len(text.splitlines()):,}"
-
-
 def renewed(page: Path) -> str:
     """The page's text with the present line numbers."""
 
-    def link(found: re.Match) -> str:
+    def function(found: re.Match) -> str:
         name, call, target = found.groups()
-        line = line_of(page.parent / target, name)
-        return f"[`{name}{call or ''}`]({target}#L{line})"
+        return f"[`{name}{call or ''}`]({target}#L{line_of(page.parent / target, name)})"
 
-    text = LINK.sub(link, page.read_text("utf-8"))
-    for path in scripts():
-        row = rf"(?m)^(\| \[{re.escape(path.name)}\].*\| )[\d,]+ of [\d,]+( \|)"
-        text = re.sub(row, rf"\g<1>{counts(path)}\g<2>", text)
-    return text
+    def section(found: re.Match) -> str:
+        target, title = found.groups()
+        lines = (page.parent / target).read_text("utf-8").splitlines()
+        place = next(i for i, line in enumerate(lines, 1) if re.match(rf"# [=-]+ {title} [=-]+$", line))
+        return f'[{len(lines)} lines]({target}#L{place} "{title}")'
+
+    return SECTION.sub(section, FUNCTION.sub(function, page.read_text("utf-8")))
 
 
 def outdated() -> list[Path]:
