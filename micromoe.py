@@ -400,12 +400,12 @@ def train(label, n_experts, width, balance, peak_lr, facts, seed):
 
 def experiment(seed):
     rng, letters = random.Random(seed), range(LETTERS)
-    codes = [rng.sample(letters, LETTERS) for _ in range(CODES)]
-    facts = [(c, letter, code[letter]) for c, code in enumerate(codes) for letter in letters]
+    facts = [(c, *pair) for c in range(CODES) for pair in enumerate(rng.sample(letters, LETTERS))]
     router, expert, output = N_EMBD * EXPERTS, 2 * N_EMBD * EXPERT_WIDTH, N_EMBD * LETTERS
     size, used = router + EXPERTS * expert, router + TOP_K * expert
-    print(f"micromoe, seed {seed}: {size} weights, {used} per token. Parameter-matched takes")
-    print(f"{size / used:.2f} times the compute ({(size + output) / (used + output):.2f} with the output)")
+    print(f"micromoe, seed {seed}: {size} weights, {used} per token; parameter-matched compute is")
+    mlp, whole = size / used, (size + output) / (used + output)
+    print(f"{mlp:.2f} times FLOP-matched, {whole:.2f} times with the output layer")
     models = {  # experts, hidden units of each, weight of B, peak learning rate
         "MoE without B": (EXPERTS, EXPERT_WIDTH, 0.0, LR_MOE),
         "MoE with B": (EXPERTS, EXPERT_WIDTH, BALANCE, LR_MOE),

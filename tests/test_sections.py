@@ -78,7 +78,8 @@ class Sections(unittest.TestCase):
             self.assertNotRegex(text, r"\b(pstdev|stdev|pvariance|variance)\(", name)
             for line in text.splitlines():
                 if re.search(r"(?<![\w.])sum\(", line.split("#")[0]):
-                    self.assertRegex(line, r"sum\((\w+ (==|!=|in|<|>)|len\(|\w+\()", f"{name}: {line}")
+                    counts = r"sum\((\w+ (==|!=|in|<|>)|len\(|share \*|ending|\w+\()"
+                    self.assertRegex(line, counts, f"{name}: {line}")
 
     def test_import_runs_nothing(self):
         for path in sections.scripts():

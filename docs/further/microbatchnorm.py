@@ -15,8 +15,8 @@ the paper's reasons: a rate three times as high; and noisy batch normalization (
 
 What to look for: in the plain network the signal fades from layer to layer, and it learns no more
 than how frequent the letters are. With batch normalization the same weights learn, and Kaiming's
-stand a rate at which alone they fail. But the reason is not steady inputs (less "internal covariate
-shift"): with noise they shift more than without the layer, and it learns. The controls learn, too.
+stand a rate at which alone they fail. But steady inputs (less "internal covariate shift") are not
+needed: with noise they shift more than without the layer, and it learns. The controls learn, too.
 
 When to use it: deep networks with large batches, as in vision. When not: small batches, text, or
 whenever an output must not depend on other examples; RMSNorm normalizes each example by itself.

@@ -14,9 +14,9 @@ then without remedy and with dropout at the rates that are best for them. All st
 the same batches. Early stopping is applied to each. A table of letter pairs is the control.
 
 What to look for: at the high rate the loss of the plain run turns up. Dropout delays that, weight
-decay prevents it, whatever the rate. But a lower rate and early stopping, which cost nothing, do as
-much as dropout at its best. A network trained with dropout is many networks: the mean of their
-predictions is far better than its own.
+decay prevents it, at that rate too. But a lower rate and early stopping, which cost nothing, do as
+much as dropout at its best. A network trained with dropout is many networks: at the high rate the
+mean of their predictions is better than its own.
 
 When to use them: early stopping always; weight decay and dropout where a network is large for its
 data and passes over it often, as in fine-tuning. When not: large language models see most of their

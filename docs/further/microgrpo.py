@@ -8,8 +8,8 @@ rho_t = pi(a_t | s_t) / pi_old(a_t | s_t) it maximizes, on average over completi
 What runs: GRPO trains a tiny GPT on the gold score, in one epoch too, and without std as Dr. GRPO
 (Liu et al. 2025, arXiv:2503.20783; but mean_t still divides by length); then on a yes-or-no reward.
 What to look for: no critic is missed. (At the same seed, microppo's run "on gold" has the same
-reference and, scaled, reward.) One epoch, where ratios are 1, does as well at its best rate; more
-reuse completions. Silent groups, of equal rewards, teach nothing. Use it when a program can judge.
+reference and, scaled, reward.) One epoch, of ratios 1, does about as well at its best rate: what
+more buy is not shown. Silent groups, of equal rewards, teach nothing. Use it if programs judge.
 
     python microgrpo.py [--seed N] [--names FILE]        12 seconds, standard library only
 """
@@ -451,10 +451,10 @@ def experiment(seed, names):
         print_row("policy", results[label])
     full, one, undivided, yes = (row["gold"] - start["gold"] for row in results.values())
     return check_claims([
-        ("GRPO: gold above the reference's", full, ">=", 0.13),
-        ("one epoch: gold below GRPO's", full - one, "<=", 0.13),
-        ("without std: gold above the reference's", undivided, ">=", 0.14),
-        ("yes or no: gold above the reference's", yes, ">=", 0.05),
+        ("GRPO: gold above the reference's", full, ">=", 0.15),
+        ("one epoch: gold below GRPO's", full - one, "<=", 0.1),
+        ("without std: gold above the reference's", undivided, ">=", 0.15),
+        ("yes or no: gold above the reference's", yes, ">=", 0.02),
     ])
 
 

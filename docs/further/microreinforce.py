@@ -452,8 +452,8 @@ def experiment(seed, names):
     best, _, worst = (row["gold"] for row in results.values())
     return check_claims([
         ("scatter with RLOO's baseline / without", scatters[2] / scatters[0], "<=", 0.6),
-        ("scatter without, reward + 1 / reward", scatters[3] / scatters[0], ">=", 2.0),
-        ("RLOO: gold above the reference's", best - start["gold"], ">=", 0.1),
+        ("scatter without, reward + 1 / reward", scatters[3] / scatters[0], ">=", 5.0),
+        ("RLOO: gold above the reference's", best - start["gold"], ">=", 0.15),
         ("RLOO: gold above no baseline's on gold + 1", best - worst, ">=", 0.0),
     ])
 

@@ -11,18 +11,18 @@ What runs: the labeller's preferences are measured beside those of an annotator 
 Policies learn by direct preference optimization (DPO) from the same comparisons, labelled by the
 annotator, by the labeller, or, as a control, by the reference, which has no constitution.
 
-What to look for: the model's labels are worth as much gold as the annotator's. But its errors have
-a direction, and the policies inherit it: the total prefers what is short, the mean per token what
-the reference finds likely. And gold proves little about the judge, for the control's labels raise
-it, too. What the constitution adds shows where the better completion is the unlikely one.
+What to look for: labels by the mean per token are worth about as much gold as the annotator's. But
+the errors have a direction, and policies inherit it: the total prefers what is short, the mean per
+token what the reference finds likely. And gold proves little about the judge, for the control's
+labels raise it, too. What the constitution adds shows where the better completion is unlikely.
 
 What this cannot show: that judging is easier than doing. The labeller is a policy, too, and writes
-better names than those that learn from its labels. A model that reads principles is no such policy.
+better names than its pupils do on average. A model that reads principles is no such policy.
 
 When to use it: a model judges well, and people's time is short. First measure it on comparisons by
 people. When not: there are none. More labels make noise smaller, but not a bias.
 
-    python microrlaif.py [--seed N] [--names FILE]        15 seconds, standard library only
+    python microrlaif.py [--seed N] [--names FILE]        19 seconds, standard library only
 """
 import argparse
 import gc
@@ -532,9 +532,9 @@ def experiment(seed, names):
             margins[name].append(f(*chosen) - f(*rejected))
 
     print(f"""
-How each prefers on {HELD_OUT} comparisons. agrees: with the annotator, asked again; unlikely:
-the same where the better completion is the one less likely, per token, to the
-reference; shorter, likelier: how often it prefers that one.""")
+How each prefers on {HELD_OUT} comparisons. agrees: with the annotator, asked again;
+unlikely: the same where the better completion is the less likely, per token,
+to the reference; shorter, likelier: how often it prefers that one.""")
     judges = {}
     print_row("", {key: key for key in ("agrees", "unlikely", "shorter", "likelier")})
     for name, ms in margins.items():

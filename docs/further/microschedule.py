@@ -8,7 +8,7 @@ constant rate whose weights are averaged over the run (SWA; Izmailov et al. 2018
 
 What runs: a tiny GPT learns names under six schedules, from the same initial weights, with the same
 names in the same order. The peak of 0.04 is the best of linear and cosine decay. The constant rate
-also runs at 0.01, which is its best. We measure the loss on all names, which training minimizes.
+also runs at 0.01, which is its best. The loss is that on all names, which training minimizes.
 
 What to look for:
 - A decay lowers the loss when it lowers the rate, and hardly before. Which decay matters little.

@@ -10,7 +10,7 @@ and the reward of each is its win rate,
 where k3 estimates the KL divergence from the reference. So the rewards change with the policy.
 
 What runs: a tiny GPT learns names. Self-play learns from that majority; DPO learns from as many
-completions, of the reference. Last, self-play learns from an annotator who does have a score.
+completions, of the reference. Self-play also learns from an annotator who does have a score.
 
 What to look for: the exploitability, how often the best reply to a policy wins, 1/2 at least. DPO
 ends nearly every name in a. It beats the reference more often than self-play does, the usual test,
@@ -20,7 +20,7 @@ of its policies is less exploitable than the reference.
 When to use it: opinions differ, and completions can be compared during training. When not: one
 score explains the comparisons. Self-play works then, too, but asks for k (k - 1) / 2 per prompt.
 
-    python microspo.py [--seed N] [--names FILE]        15 seconds, standard library only
+    python microspo.py [--seed N] [--names FILE]        16 seconds, standard library only
 """
 import argparse
 import gc
@@ -559,7 +559,7 @@ def experiment(seed, names):
     rollouts = [sample_rollout(reference, reference, prompt, rng) for prompt in prompts]
     policies, results = {"reference": reference}, {}
     header = {key: key for key in evaluate(rollouts)}
-    print(f"microspo, seed {seed}. a, other, e: shares of the names that end so; exploitability:")
+    print(f"microspo, seed {seed}. a, other, e: shares of names that end so; exploitability:")
     print(f"how often the best reply wins. A row is of the {8 * GROUP} completions of 8 rounds.")
     for label, prefer in {"self-play": majority, "on gold": annotator}.items():
         print_row(f"\n{label:12}", header)
@@ -567,7 +567,7 @@ def experiment(seed, names):
     comparisons = [compare_endings(reference, names, rng) for _ in range(STEPS)]
     policies["DPO"] = train_dpo(reference, comparisons)
 
-    print("\nFresh completions; wins: over the reference's of the same prompts, by the majority.")
+    print("\nFresh completions; wins: over the reference's of the same prompts (majority).")
     print_row("", header | {"wins": "wins"})
     for label, policy in policies.items():
         fresh = [sample_rollout(policy, reference, prompt, rng) for prompt in prompts]

@@ -1,11 +1,11 @@
 """Check the scripts' claims on many seeds.
 
-    python tests/tools/claims.py run FOLDER microppo 401-412     keep in FOLDER what each run prints
-    python tests/tools/claims.py show FOLDER microppo 401-412    mean, deviation and room of each claim
+    python tests/tools/claims.py run FOLDER microppo 401-412     keep in FOLDER what is printed
+    python tests/tools/claims.py show FOLDER microppo 401-412    mean, deviation and room
     python tests/tools/claims.py write FOLDER                    docs/results/claims.md
 
-Two runs at a time. Settings and bounds are chosen on seeds from 0 to 200, and checked once on twelve
-from 401 on, which nobody has looked at. FOLDER holds files such as microppo_401.txt.
+Two runs at a time. Settings and bounds are chosen on seeds from 0 to 200, and checked once on
+twelve from 401 on, which nobody has looked at. FOLDER holds files such as microppo_401.txt.
 """
 
 import re
@@ -90,7 +90,8 @@ def page(folder: Path) -> str:
         text += "| --- | --- | --- | --- |\n"
         before, after = summary(search), summary(fresh)
         for what, bound in after:
-            text += f"| {what} | {bound} | {before.get((what, bound), '')} | {after[what, bound]} |\n"
+            cells = what, bound, before.get((what, bound), ""), after[what, bound]
+            text += "| " + " | ".join(cells) + " |\n"
     return text + "\n## Every claim that failed\n\n" + ("\n".join(lost) or "None.") + "\n"
 
 

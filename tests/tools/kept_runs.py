@@ -3,8 +3,8 @@
     python tests/tools/kept_runs.py check [SCRIPT ...]    run, and compare with what is kept
     python tests/tools/kept_runs.py write [SCRIPT ...]    run, and keep what is printed
 
-Two runs at a time; a few minutes for all. A run has to keep all its claims, and its stdout has to be
-the same to the byte. (Sums are exact, so every CPython from 3.10 on prints the same; another
+Two runs at a time; a few minutes for all. A run has to keep all its claims, and its stdout has to
+be the same to the byte. (Sums are exact, so every CPython from 3.10 on prints the same; another
 processor or C library may round exp() otherwise. docs/runs/README.md says where they were kept;
 elsewhere only the claims are checked.)
 """

@@ -1,5 +1,5 @@
-"""Line numbers in the documentation: links to functions, [`name()`](../script.py#L123), and the front
-page's links to a script's algorithm, [745 lines](script.py#L552 "Title of its section").
+"""Line numbers in the documentation: links to functions, [`name()`](../script.py#L123), and the
+front page's links to a script's algorithm, [745 lines](script.py#L552 "Title of its section").
 
     python tests/tools/links.py         bring them up to date
     python tests/tools/links.py check   exit status 1 if one is out of date (a test does this)
@@ -36,7 +36,8 @@ def renewed(page: Path) -> str:
     def section(found: re.Match) -> str:
         target, title = found.groups()
         lines = (page.parent / target).read_text("utf-8").splitlines()
-        place = next(i for i, line in enumerate(lines, 1) if re.match(rf"# [=-]+ {title} [=-]+$", line))
+        heading = re.compile(rf"# [=-]+ {re.escape(title)} [=-]+$")
+        place = next(i for i, line in enumerate(lines, 1) if heading.match(line))
         return f'[{len(lines)} lines]({target}#L{place} "{title}")'
 
     return SECTION.sub(section, FUNCTION.sub(function, page.read_text("utf-8")))
