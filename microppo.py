@@ -649,7 +649,7 @@ def experiment(seed, names):
     start, penalty, free, on_gold = results.values()
     return check_claims([
         ("reward model's accuracy over the noise ceiling", right / ceiling, ">=", 0.85),
-        ("score of names without an end above .ana.'s, ...", probes[-1] - probes[0], ">=", 0.0),
+        ("reward model: names without an end above the first", probes[-1] - probes[0], ">=", 0.0),
         ("KL penalty: gold above the reference's", penalty["gold"] - start["gold"], ">=", 0.02),
         ("no penalty: gold below the reference's", start["gold"] - free["gold"], ">=", 0.5),
         ("no penalty: score above the KL run's", free["score"] - penalty["score"], ">=", 1.0),
