@@ -100,7 +100,8 @@ def page(folder: Path) -> str:
         for what, bound in bounds.items():
             row = what, bound, before.get(what, "not measured then"), after[what]
             text += "| " + " | ".join(row) + " |\n"
-    return text + "\n## Every claim that failed on a fresh seed\n\n" + ("\n".join(lost) or "None.") + "\n"
+    text += "\n## Every claim that failed on a fresh seed\n\n"
+    return text + ("\n".join(lost) or "None.") + "\n"
 
 
 def main(arguments: list[str]) -> None:
