@@ -566,7 +566,7 @@ to the reference; shorter, likelier: how often it prefers that one.""")
         ("by total: length over reference's", by_total["length"] / start["length"], "<=", 0.85),
         ("by per token: entropy below by annotator's", sharper, ">=", 0.0),
         ("by per token: gold minus by annotator's", worth, ">=", -0.05),
-        ("by reference: gold above start", by_control["gold"] - start["gold"], ">=", 0.08),
+        ("by reference: gold above reference's", by_control["gold"] - start["gold"], ">=", 0.08),
         ("labeller: gold above its pupils' mean", own["gold"] - pupils, ">=", 0.0),
     ])
 
