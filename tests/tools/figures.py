@@ -128,16 +128,32 @@ def micromoe():
     return figure
 
 
-def bars(script, column, title, pick):
-    """A column of the rows that pick() takes, as bars."""
-    rows = {label: row for head, table in tables(script) for label, row in pick(head, table)}
-    figure, (axis,) = panels(height=0.9 + 0.4 * len(rows))
-    for label, row in rows.items():
-        axis.barh(label, row[column], color=BLUE, alpha=0.85)
-        axis.text(row[column], label, f" {row[column]:.2f}", va="center", color=BLUE)
+def bars(script, after, pattern, title):
+    """A number of each row, found by a pattern of (label, number) behind some words."""
+    text = (ROOT / "docs" / "runs" / f"{script}.txt").read_text("utf-8").split(after, 1)[1]
+    rows = re.findall(pattern, text.split("\nclaims")[0], re.M)
+    figure, (axis,) = panels(height=0.9 + 0.36 * len(rows))
+    for label, number in rows:
+        axis.barh(label, float(number), color=BLUE, alpha=0.85)
+        axis.text(max(float(number), 0.0), label, f" {number}", va="center", color=BLUE)
     axis.set_title(title)
     axis.invert_yaxis()
     axis.margins(x=0.12)
+    return figure
+
+
+def microdropout():
+    """Validation loss over the steps."""
+    text = (ROOT / "docs" / "runs" / "microdropout.txt").read_text("utf-8")
+    table = text.split("validation loss")[1].split("\n\n")[0].splitlines()[1:]
+    steps = [int(x) for x in table[0].split()]
+    figure, (axis,) = panels(height=4.0)
+    for line, color in zip(table[1:], (RED, ORANGE, GREEN, INK, BLUE)):
+        label, values = line[:12].strip(), [float(x) for x in line[12:].split()]
+        axis.plot(steps, values, color=color, label=label)
+    axis.legend(frameon=False, labelcolor="linecolor")
+    axis.set(xlabel="step", ylabel="validation loss, nats")
+    axis.set_title("Without remedy the loss turns up")
     return figure
 
 
@@ -189,6 +205,31 @@ FIGURES = {
     "micromoe": (micromoe, "Idle experts over the steps; final loss of the four models"),
     "microreinforce": (lambda: rounds("microreinforce", "Gold over the rounds"), "Gold over the rounds"),
     "microgrpo": (lambda: rounds("microgrpo", "Gold over the rounds"), "Gold over the rounds"),
+    "microdropout": (microdropout, "Validation loss over the steps, with and without remedies"),
+    "microbatchnorm": (
+        lambda: bars("microbatchnorm", "gain\n", r"^(\S.{11}).* (-?[\d.]+)$",
+                     "gain over the letter frequencies, nats"),
+        "Gain of each network",
+    ),
+    "microschedule": (
+        lambda: bars("microschedule", "averaged\n", r"^(\w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +([\d.]+) ",
+                     "final loss at a peak of 0.04 (first six) and 0.01"),
+        "Final loss of each schedule",
+    ),
+    "microdistill": (
+        lambda: bars("microdistill", "students", r"^(\S.{11}) +\d+ +[\d.]+ +([\d.]+) +\d+ ",
+                     "best held-out loss, nats"),
+        "Held-out loss of each student at its best step",
+    ),
+    "microspo": (
+        lambda: bars("microspo", "Fresh completions", r"^(\S.{11}).* ([\d.]+) +[\d.]+$",
+                     "exploitability: how often the best reply wins"),
+        "Exploitability of each policy",
+    ),
+    "microrlaif": (
+        lambda: bars("microrlaif", "Fresh completions", r"^(\S.{11}) +(-?[\d.]+) ", "gold score by policy"),
+        "Gold score of each policy",
+    ),
     "value-graph": (value_graph, "A graph of seven Values with values, local gradients and gradients"),
 }  # fmt: skip
 
