@@ -1,8 +1,8 @@
 """microdpo: how do preferences align a language model without a reward model?
 
-Direct preference optimization (DPO; Rafailov et al. 2023, arXiv:2305.18290) trains a policy pi on
-comparisons: a prompt x, a chosen completion y_w, a rejected one y_l. The reference pi_ref is the
-policy at the start, frozen. No reward model is trained, and nothing is sampled during training:
+Direct preference optimization (DPO; Rafailov et al. 2023, arXiv:2305.18290) trains a language
+model, the policy pi, on comparisons: a prompt x, a chosen completion y_w (it won), a rejected y_l
+(it lost). pi_ref is the policy at the start, frozen. No reward model, no sampling in training:
     loss = -log sigmoid(beta (log(pi(y_w|x) / pi_ref(y_w|x)) - log(pi(y_l|x) / pi_ref(y_l|x)))).
 How far the policy moves is the KL divergence from the reference, in nats: the mean, over its own
 completions y, of log(pi(y|x) / pi_ref(y|x)). The larger beta is, the more it keeps pi near pi_ref.
@@ -11,10 +11,10 @@ What runs: a tiny GPT learns names. An annotator compares its completions by the
 noise. DPO learns the comparisons at three betas, and, as a control, supervised fine-tuning (SFT)
 learns the chosen completions.
 
-What to look for: DPO gains more gold than SFT, and makes even the chosen completions less likely.
-A smaller beta moves further, for less gold per nat, and at last gold falls: over-optimization
-(Rafailov et al. 2024, arXiv:2406.02900). In practice nobody has a gold score: watch KL, entropy,
-length and endings, and read samples. Accuracy on held-out comparisons stays near SFT's: no warning.
+What to look for: at beta 1 DPO gains more gold than SFT, at more KL, and even chosen completions
+become less likely. A smaller beta moves further, for less gold per nat, and at last gold falls:
+over-optimization (Rafailov et al. 2024, arXiv:2406.02900). Nobody has gold in practice: watch KL,
+entropy, length and endings, and read samples. The accuracy on held-out comparisons hardly warns.
 
 Use it when comparisons are what there is. If new completions can be scored, use PPO. In practice
 pi_ref is the SFT model; here SFT is a rival, to show what the rejected completions add. Usual for
@@ -440,8 +440,8 @@ def accuracy(margins, comparisons):
 # 2. Claim: the best policy is the reference, reweighted by the reward:
 #        pi*(y|x) = pi_ref(y|x) exp(r(x, y) / beta) / Z(x),
 #    where Z(x), a sum over all y, makes the probabilities sum to 1.
-#    Proof: solved for r, this is r(x, y) = beta log(pi*(y|x) / pi_ref(y|x)) + beta log Z(x). So
-#        E[r(x, y)] - beta KL(pi || pi_ref) = beta log Z(x) - beta KL(pi || pi*).
+#    Proof: take logs, r(x, y) = beta log(pi*(y|x) / pi_ref(y|x)) + beta log Z(x), and put this r
+#    into 1; pi_ref cancels: E[r] - beta KL(pi || pi_ref) = beta log Z(x) - beta KL(pi || pi*).
 #    Z(x) does not depend on pi, and a KL divergence is smallest, 0, where pi = pi*.
 # 3. Nobody can compute Z(x), and r is unknown. So ask, the other way round, for which reward a
 #    given policy is the best. By the proof it is the policy's implicit reward,
@@ -539,7 +539,7 @@ def train_sft(reference, train):
 
 
 def measure_comparisons(policy, reference, beta, train, held_out):
-    """Means over training comparisons. Accuracy and prompt are measured on those held out."""
+    """Means over training comparisons; accuracy and the prompts' log-ratio over those held out."""
     ratios = log_ratios(policy, train)
     gaps = [logratio_w - logratio_l for logratio_w, logratio_l in ratios]
     held_out_gaps = [a - b for a, b in log_ratios(policy, held_out)]

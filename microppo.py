@@ -2,21 +2,21 @@
 
 Reinforcement learning from human feedback (RLHF; Ouyang et al. 2022, arXiv:2203.02155) trains a
 reward model on comparisons, then a policy pi on its score by proximal policy optimization (PPO;
-Schulman et al. 2017, arXiv:1707.06347). With the advantage A_t of a token a_t and its ratio
-rho_t = pi(a_t | s_t) / pi_old(a_t | s_t), where pi_old sampled it, PPO maximizes
-    mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t).
-A KL penalty, a coefficient times log pi - log pi_ref of each token, is subtracted from the reward.
+Schulman et al. 2017, arXiv:1707.06347). pi_old, the policy before the update, sampled the token a_t
+after the text s_t; the advantage A_t is how much better than expected a_t did. PPO maximizes
+    mean_t min(rho_t A_t, clip(rho_t, 1 - c, 1 + c) A_t), rho_t = pi(a_t | s_t) / pi_old(a_t | s_t)
+A token's reward is the KL penalty -KL_COEF (log pi_old - log pi_ref); the last one adds the score.
 
 What runs: a tiny GPT learns names, a reward model learns from an annotator's comparisons, a critic
-from its scores. PPO trains the GPT with the KL penalty, without, and, as a control, on gold.
+to predict its score. PPO trains the GPT with the KL penalty, without, and, as a control, on gold.
 
 What to look for: reward hacking, or over-optimization (Gao et al. 2022, arXiv:2210.10760). Without
 the penalty the reward rises while the gold score, what people want, falls far below its start:
-names repeat themselves and never end. The reward model is blind to both, by design here: it sums
-over pairs of letters, and it never saw a completion without an end. On the gold score PPO needs no
-penalty. In practice nobody has a gold score: watch KL, length and entropy, and read samples.
+names repeat themselves and never end. The reward model pays for both, by design here: it sums over
+pairs of letters, so longer is more, and it never saw a missing end. On gold nothing is hacked, but
+KL rises and entropy falls there, too. Nobody has gold in practice: watch the length, read samples.
 
-Use it when new completions can be scored. If there are only comparisons, DPO is simpler.
+DPO learns from the same comparisons with less machinery; PPO also takes any score (tests, rules).
 
     python microppo.py [--seed N] [--names FILE]        25 seconds, standard library only
 """
@@ -513,7 +513,7 @@ def train_critic(reward_model, reward, rollouts, rng):
 # policy. The ratio corrects for that (for the action, not for how often the state is met), but only
 # near 1. So the clip takes away the incentive to go on: the gradient is 0 where A_t > 0 and the
 # ratio is above 1 + c, and where A_t < 0 and it is below 1 - c. Shared weights and momentum can
-# still carry a ratio further. One that left the range against its advantage keeps its gradient.
+# still carry a ratio further. One that moved the wrong way (A_t > 0, ratio < 1 - c) is pulled back.
 
 
 def clipped_surrogate(log_prob, old_log_prob, advantage):
@@ -566,7 +566,7 @@ def ppo(reference, reward, kl_coef, critic, names, seed):
         batch = []
         for r in rollouts:
             rewards = [-kl_coef * (p - q) for p, q in zip(r.log_probs, r.ref_log_probs)]
-            rewards[-1] += reward(r.text)
+            rewards[-1] += reward(r.text)  # the score comes with the last token
             values = [score(critic, state) for state in states(r)]
             batch.append((r, values, gae(rewards, values)))
         mean = fmean(a for *_, advantages in batch for a in advantages)

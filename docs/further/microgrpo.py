@@ -382,7 +382,7 @@ def measure(rollouts):
 # policy. The ratio corrects for that (for the action, not for how often the state is met), but only
 # near 1. So the clip takes away the incentive to go on: the gradient is 0 where A_t > 0 and the
 # ratio is above 1 + c, and where A_t < 0 and it is below 1 - c. Shared weights and momentum can
-# still carry a ratio further. One that left the range against its advantage keeps its gradient.
+# still carry a ratio further. One that moved the wrong way (A_t > 0, ratio < 1 - c) is pulled back.
 
 
 def clipped_surrogate(log_prob, old_log_prob, advantage):
