@@ -615,7 +615,7 @@ def experiment(seed, names):
     margins = [score(net, x + y_w) - score(net, x + y_l) for x, y_w, y_l, _ in held_out]
     right, ceiling = (accuracy(ms, held_out) for ms in (margins, [p - 0.5 for *_, p in held_out]))
     print(f"reward model: accuracy {right:.3f} on those held out; the noise allows {ceiling:.3f}")
-    print("score and gold of names that repeat an, el, or, is, and at last do not end (means):")
+    print("score and gold of names that repeat a pair, and at last do not end (means):")
     probes = []
     for letters, end in ((3, "."), (5, "."), (9, "."), (15, "")):
         texts = ["." + (pair * 8)[:letters] + end for pair in ("an", "el", "or", "is")]

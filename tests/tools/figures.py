@@ -36,14 +36,15 @@ def tables(script, text=None):
     previous = ""
     for line in text.split("\nclaims")[0].splitlines():
         cells = line[12:].split()
-        if line[12:].strip() and not re.search(r"\d", line[12:]) and len(line) > 20 and line[12] == " ":
+        words = line[12:].replace("k3", "")  # a header has no numbers
+        if words.strip() and not re.search(r"\d", words) and len(line) > 20 and line[12] == " ":
             rest, columns = line[12:], []
             while rest.strip():
                 name = next((k for k in known if rest.lstrip().startswith(k)), rest.split()[0])
                 columns.append(name)
                 rest = rest.lstrip()[len(name) :]
             found.append((line[:12].strip() or previous, {}))
-        elif columns and cells and all(re.fullmatch(r"[-+]?[\d.]+%?|-", c) for c in cells):
+        elif columns and cells and all(re.fullmatch(r"[-+]?\d[\d.]*%?|-", c) for c in cells):
             values = [float(c.rstrip("%")) if c != "-" else None for c in cells]
             found[-1][1][line[:12].strip()] = dict(zip(columns, values))
         previous = line.strip() or previous
