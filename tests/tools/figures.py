@@ -65,12 +65,14 @@ def curve(axis, rows, column, color, label, dy=0.0):
 
 def microlora():
     """Korean learned and English forgotten, by row."""
-    rows = tables("microlora")[0][1]
+    text = (ROOT / "docs" / "runs" / "microlora.txt").read_text("utf-8")
     figure, (axis,) = panels(height=4.4)
-    for label, row in rows.items():
+    row = r"^(\S.{11}) +(\d+) +[\d.]+% +([\d.]+) +([\d.]+) "
+    for label, numbers, korean, english in re.findall(row, text, re.M):
         color = RED if label.startswith("full") else BLUE if "rank" in label else ORANGE
-        axis.plot(row["Korean"], row["English"], "o", color=color)
-        axis.annotate(f"{label}, {row['numbers']:.0f}", (row["Korean"], row["English"]), xytext=(6, 3),
+        place = float(korean), float(english)
+        axis.plot(*place, "o", color=color)
+        axis.annotate(f"{label.strip()}, {numbers}", place, xytext=(6, 3),
                       textcoords="offset points", color=color, fontsize=10)  # fmt: skip
     axis.set(xlabel="loss on Korean names, nats (left: learned)", ylabel="loss on English (up: forgotten)")
     axis.set_title("Learned and forgotten, and how many numbers learn")
@@ -132,7 +134,7 @@ def micromoe():
 def bars(script, after, pattern, title):
     """A number of each row, found by a pattern of (label, number) behind some words."""
     text = (ROOT / "docs" / "runs" / f"{script}.txt").read_text("utf-8").split(after, 1)[1]
-    rows = re.findall(pattern, text.split("\nclaims")[0], re.M)
+    rows = re.findall(pattern, text.split("\n\n")[0], re.M)
     figure, (axis,) = panels(height=0.9 + 0.36 * len(rows))
     for label, number in rows:
         axis.barh(label, float(number), color=BLUE, alpha=0.85)
@@ -162,9 +164,11 @@ def rounds(script, title):
     """Gold over the rounds of each run."""
     figure, (axis,) = panels(height=4.0)
     runs = [(head, rows) for head, rows in tables(script) if any(k.startswith("round") for k in rows)]
-    for i, ((head, rows), color) in enumerate(zip(runs, (BLUE, RED, GREEN, PURPLE, ORANGE))):
+    for (head, rows), color in zip(runs, (BLUE, RED, GREEN, PURPLE, ORANGE)):
         kept = {k: row for k, row in rows.items() if k.startswith("round")}
-        curve(axis, kept, "gold", color, head, dy=-14 * (i % 2) * 2)
+        points = [(int(label.split()[1]), row["gold"]) for label, row in kept.items()]
+        axis.plot(*zip(*points), "o-", color=color, markersize=4, label=head)
+    axis.legend(frameon=False, labelcolor="linecolor")
     axis.set_xlabel("round")
     axis.set_title(title)
     return figure
@@ -214,7 +218,7 @@ FIGURES = {
     ),
     "microschedule": (
         lambda: bars("microschedule", "averaged\n", r"^(\w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +([\d.]+) ",
-                     "final loss at a peak of 0.04 (first six) and 0.01"),
+                     "final loss at a peak of 0.04"),
         "Final loss of each schedule",
     ),
     "microdistill": (
