@@ -15,7 +15,13 @@ FAST: dict[str, object] = {
     "CRITIC_STEPS": 5, "SAMPLES": 6, "ROUNDS": 3, "ROLLOUTS": 4, "MINIBATCH": 2,
 }  # fmt: skip
 # A script's own.
-FAST_OF: dict[str, dict[str, object]] = {}
+FAST_OF: dict[str, dict[str, object]] = {
+    "microdropout": {"STEPS": 50},  # its checkpoints are 50 steps apart
+    "microlora": {"STEPS": 5, "KOREAN_TEST": 5, "ENGLISH_TEST": 5},
+    "microdistill": {"STEPS": 5},
+    "microbatchnorm": {"STEPS": 10},
+    "microschedule": {"STEPS": 10},
+}
 
 
 def slope(f, x, h=1e-5):
