@@ -41,7 +41,7 @@ TASTE = 12.0  # the annotator's log-odds of preferring a completion, per unit of
 COMPARISONS, HELD_OUT = 600, 300  # comparisons made, and how many of them measure the labels
 EXAMPLES = 30  # the constitution: names of the highest gold, an eighth of all
 TEACH_STEPS, TEACH_LR = 200, 0.01  # of the labeller, one name per step
-LR = 0.002  # DPO's, one comparison per step; of 0.001, 0.002, 0.004 the best for annotator's labels
+LR = 0.002  # DPO's, one comparison per step
 BETA = 0.3  # DPO's: the smaller, the further a policy moves from the reference
 SAMPLES = 300  # fresh completions of each policy
 assert HELD_OUT < COMPARISONS, "the comparisons that are not held out train the policies"
