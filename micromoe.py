@@ -23,7 +23,7 @@ Use a MoE where compute is scarcer than memory, which holds every expert. Comput
 here. In time, a step with B takes 1.6 times a FLOP-matched one's and 0.7 times a parameter-matched
 one's, since the router's 16 logits, a third of the MoE's multiply-adds, are nodes of the graph.
 
-    python micromoe.py [--seed N]        18 seconds, standard library only
+    python micromoe.py [--seed N]        19 seconds, standard library only
 """
 import argparse
 import gc

@@ -18,7 +18,7 @@ KL rises and entropy falls there, too. Nobody has gold in practice: watch the le
 
 DPO learns from the same comparisons with less machinery; PPO also takes any score (tests, rules).
 
-    python microppo.py [--seed N] [--names FILE]        25 seconds, standard library only
+    python microppo.py [--seed N] [--names FILE]        26 seconds, standard library only
 """
 import argparse
 import gc
