@@ -9,14 +9,12 @@ A token's reward is the KL penalty -KL_COEF (log pi_old - log pi_ref); the last 
 
 What runs: a tiny GPT learns names, a reward model learns from an annotator's comparisons, a critic
 to predict its score. PPO trains the GPT with the KL penalty, without, and, as a control, on gold.
-
-What to look for: reward hacking, or over-optimization (Gao et al. 2022, arXiv:2210.10760). Without
-the penalty the reward rises while the gold score, what people want, falls far below its start:
-names repeat themselves and never end. The reward model pays for both, by design here: it sums over
-pairs of letters, so longer is more, and it never saw a missing end. On gold nothing is hacked, but
-KL rises and entropy falls there, too. Nobody has gold in practice: watch the length, read samples.
-
-DPO learns from the same comparisons with less machinery; PPO also takes any score (tests, rules).
+What to look for: reward hacking (over-optimization). Without the penalty the reward rises while the
+gold score, what people want, falls far below its start: names repeat themselves and never end. The
+reward model pays for both, by design here: it sums over pairs of letters, so longer is more, and it
+never saw a missing end. On gold nothing is hacked, but KL rises and entropy falls there, too.
+Nobody has gold in practice: watch the length, read samples. Use PPO for any score (tests, rules);
+DPO learns from the same comparisons with less machinery.
 
     python microppo.py [--seed N] [--names FILE]        26 seconds, standard library only
 """
@@ -309,39 +307,11 @@ def schedule(step, steps):
     return min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps), 1.0)
 
 
-# --- Gold score -----------------------------------------------------------------------------------
-#
-# The task: complete a name from its first letters. What people want is the gold score (Gao et al.
-# 2022, arXiv:2210.10760): vowels and consonants in turn, few hard letters, no repeats, an end.
-
-VOWELS, HARD = "aeiouy", "bcdgkpqtx"
-
-
-def sample_prompt(names, rng):
-    """"." and the first letter of a name, or its first two, as tokens."""
-    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
-
-
-def repeats(text):
-    """The share of pairs of neighboring characters that came before: 3 of 7 in ".nanana."."""
-    pairs = list(zip(text, text[1:]))
-    return 1.0 - len(set(pairs)) / len(pairs)
-
-
-def gold(text):
-    """The gold score, at most 1, of a text such as ".anna." or, unfinished, ".annannannannann"."""
-    name, unfinished = text.strip("."), not text.endswith(".")
-    vowel = [letter in VOWELS for letter in name]
-    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
-    hard = sum(letter in HARD for letter in name) / len(name)
-    return turns - hard - repeats(text) - unfinished
-
-
 # --- Policy ---------------------------------------------------------------------------------------
 #
-# In reinforcement learning's words the language model is the policy pi, the text so far the state
-# s_t, the next token the action a_t, a sampled completion y a rollout. The reference pi_ref is the
-# policy at the start: in practice after supervised fine-tuning (SFT), here after pretraining.
+# The task: complete a name from its first letters. The policy pi is a language model: its state s_t
+# is the text so far, its action a_t the next token, a rollout a sampled completion y. The reference
+# pi_ref is the policy at the start: in practice from supervised fine-tuning (SFT), here pretrained.
 
 
 def pretrain(names, rng):
@@ -357,9 +327,37 @@ def pretrain(names, rng):
     return freeze(model)
 
 
+def sample_prompt(names, rng):
+    """"." and the first letter of a name, or its first two, as tokens."""
+    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
+
+
 def token_log_probs(model, prompt, completion):
     """log pi(a_t | s_t) for every token of a completion. END is one: where to stop is an action."""
     return [-loss for loss in token_losses(model, prompt + completion)[len(prompt) - 1 :]]
+
+
+# --- Evaluation -----------------------------------------------------------------------------------
+#
+# What people want of a name is its gold score (Gao et al. 2022, arXiv:2210.10760): vowels and
+# consonants in turn, few hard letters, no repeats, an end.
+
+VOWELS, HARD = "aeiouy", "bcdgkpqtx"
+
+
+def repeats(text):
+    """The share of pairs of neighboring characters that came before: 3 of 7 in ".nanana."."""
+    pairs = list(zip(text, text[1:]))
+    return 1.0 - len(set(pairs)) / len(pairs)
+
+
+def gold(text):
+    """The gold score, at most 1, of a text such as ".anna." or, unfinished, ".annannannannann"."""
+    name, unfinished = text.strip("."), not text.endswith(".")
+    vowel = [letter in VOWELS for letter in name]
+    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
+    hard = sum(letter in HARD for letter in name) / len(name)
+    return turns - hard - repeats(text) - unfinished
 
 
 class Rollout(NamedTuple):
@@ -393,12 +391,7 @@ def measure(rollouts):
     }
 
 
-# --- Annotator ------------------------------------------------------------------------------------
-#
-# A simulated annotator prefers the completion of higher gold, with noise, by the Bradley-Terry
-# model: P(a is preferred to b) = sigmoid(margin), margin = TASTE (gold(a) - gold(b)). Training
-# sees the choices only; the gold score, which nobody has in practice, evaluates. A trap: what is
-# compared hardly repeats itself and always has an end, so the choices say next to nothing on both.
+# --- Preference loss ------------------------------------------------------------------------------
 
 
 def sigmoid(x):
@@ -411,6 +404,14 @@ def preference_loss(margin):
     m = margin.data
     loss = max(-m, 0.0) + math.log1p(math.exp(-abs(m)))  # no overflow, whatever m
     return Value(loss, (margin,), (-sigmoid(-m),))
+
+
+# --- Annotator ------------------------------------------------------------------------------------
+#
+# A simulated annotator prefers the completion of higher gold, with noise, by the Bradley-Terry
+# model: P(a is preferred to b) = sigmoid(margin), margin = TASTE (gold(a) - gold(b)). Training
+# sees the choices only; the gold score, which nobody has in practice, evaluates. A trap: what is
+# compared hardly repeats itself and always has an end, so the choices say next to nothing on both.
 
 
 def compare(model, names, rng):
@@ -434,8 +435,7 @@ def accuracy(margins, comparisons):
 
 # === Reward model and critic ======================================================================
 #
-# One small network in plain floats, its gradient derived by hand: the policy is the lesson, and no
-# gradient flows into it from here. It scores tokens x_0 .. x_n pair by pair:
+# A small network in plain floats, its gradient derived by hand. It scores x_0 .. x_n by pairs:
 #     h_i = tanh(u_i),  u_i = left[x_i] + right[x_(i+1)]       HIDDEN numbers for each pair
 #     score = out . (sum_i h_i, 1)                             the last entry of out is a bias
 #     d score / d out = (sum_i h_i, 1) and, with tanh' = 1 - tanh^2, since u_i is a sum:
@@ -547,8 +547,8 @@ def gae(rewards, values):
 
 
 def value_gradient(value, old_value, target):
-    """The derivative by V of max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2: 0 for a
-    value that has moved towards its target R by more than c."""
+    """d/dV of max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2) / 2: 0 for a value that has
+    moved towards its target R by more than c."""
     clipped = min(max(value, old_value - VALUE_CLIP), old_value + VALUE_CLIP)
     return 0.0 if abs(clipped - target) > abs(value - target) else value - target
 
@@ -728,7 +728,7 @@ def check_claims(claims):
 
 def run(experiment, **files):
     """Run an experiment as the command line says, and exit with its status. files: for each option
-    the function that reads its file, the value without one, and what the file holds."""
+    its type=, the function that reads its file, the default without one, and a help text."""
     for name in ("SIGINT", "SIGPIPE"):  # Ctrl-C and | head end the program without a traceback
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -736,10 +736,10 @@ def run(experiment, **files):
     gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
-    for option, (reader, default, text) in files.items():
-        parser.add_argument(f"--{option}", type=reader, default=default, metavar="FILE", help=text)
+    for option, arguments in files.items():
+        parser.add_argument(f"--{option}", metavar="FILE", **arguments)
     sys.exit(experiment(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    run(experiment, names=(read_names, NAMES, "your names, one a line, UTF-8"))
+    run(experiment, names=dict(type=read_names, default=NAMES, help="names, one a line, UTF-8"))

@@ -22,10 +22,6 @@ def reference(seed=1):
     return model
 
 
-def rollouts(*texts):
-    return [m.Rollout([0], [1, 0], [-1.0, -0.5], [-1.5, -0.75], f".{text}.") for text in texts]
-
-
 def quietly(function, *arguments):
     with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
         return function(*arguments)
@@ -44,16 +40,16 @@ class Preferences(unittest.TestCase):
 
     def test_exploitability_is_the_win_rate_of_the_best_reply(self):
         replies = [".a.", ".b.", ".e."]
-        for texts in (["a"], ["b"], ["e"], ["a", "b", "e"], ["a", "b", "b"], ["e", "e", "a"]):
-            row = m.evaluate(rollouts(*texts))
-            wins = [[m.majority(reply, f".{text}.") for text in texts] for reply in replies]
+        for endings in ("a", "b", "e", "abe", "abb", "eea"):
+            texts = [f".{letter}." for letter in endings]
+            row = m.shares(texts)
+            wins = [[m.majority(reply, text) for text in texts] for reply in replies]
             self.assertAlmostEqual(row["exploitability"], max(sum(w) / len(w) for w in wins), 12)
-            self.assertAlmostEqual(row["e"], texts.count("e") / len(texts), 12)
-        self.assertAlmostEqual(m.evaluate(rollouts("a", "b", "e"))["exploitability"], 0.5, 12)
-        self.assertAlmostEqual(row["KL"], 0.75, 12)
+            self.assertAlmostEqual(row["e"], endings.count("e") / len(endings), 12)
+        self.assertAlmostEqual(m.shares(replies)["exploitability"], 0.5, 12)
 
     def test_win_rates(self):
-        rates = m.win_rates([".a.", ".b.", ".e.", ".b."], m.majority)
+        rates = m.win_rates([".a.", ".b.", ".e.", ".b."])
         self.assertEqual(rates, [2 / 3, 0.5, 1 / 3, 0.5])
 
 
@@ -71,10 +67,11 @@ class SelfPlay(unittest.TestCase):
 
     def test_where_all_is_equal_nothing_moves(self):
         start = reference()
-        self.assertEqual(quietly(m.self_play, start, lambda a, b: 0.5, NAMES, 1), start)
+        with patch.object(m, "majority", lambda a, b: 0.5):
+            self.assertEqual(quietly(m.self_play, start, NAMES, 1), start)
 
     def test_the_gradient_of_the_second_round(self):
-        rounds, gradients, sample_rollout = [], [], m.sample_rollout
+        start, rounds, gradients, sample = reference(), [], [], m.sample
 
         class Recorder(m.Adam):
             def step(self, lr):
@@ -82,25 +79,28 @@ class SelfPlay(unittest.TestCase):
                 for i, p in enumerate(self.parameters):
                     p.data, p.grad = p.data + 0.1 * math.sin(i), 0.0
 
-        def record(pi, *arguments):
-            rounds.append((pi, sample_rollout(pi, *arguments)))
-            return rounds[-1][1]
+        def record(pi, prompt, rng):
+            rounds.append((pi, prompt, sample(pi, prompt, rng)))
+            return rounds[-1][2]
 
         def prefer(a, b):
             return 0.5 + 0.5 * math.tanh(a.count("a") - b.count("a") + len(a) - len(b))
 
-        with patch.object(m, "Adam", Recorder), patch.object(m, "sample_rollout", record):
-            quietly(m.self_play, reference(), prefer, NAMES, 1)
-        pi, group = rounds[-1][0], [r for _, r in rounds[-m.GROUP :]]
-        self.assertGreater(len({r.text for r in group}), 1)
+        patches = {"Adam": Recorder, "sample": record, "majority": prefer}
+        with patch.multiple(m, **patches):
+            quietly(m.self_play, start, NAMES, 1)
+        group = [(x, y, m.decode(x + y)) for _, x, y in rounds[-m.GROUP :]]
+        pi = rounds[-1][0]
+        self.assertGreater(len({text for *_, text in group}), 1)
 
         def loss(name, x):
             model = pi | {name: [[x, *pi[name][0][1:]], *pi[name][1:]]}
             value = 0.0
-            for i, r in enumerate(group):
-                others = [prefer(r.text, s.text) for j, s in enumerate(group) if j != i]
+            for i, (prompt, y, text) in enumerate(group):
+                others = [prefer(text, other) for j, (*_, other) in enumerate(group) if j != i]
                 advantage = sum(others) / len(others) - 0.5
-                for p, q in zip(m.token_log_probs(model, r.prompt, r.completion), r.ref_log_probs):
+                logs = (m.token_log_probs(w, prompt, y) for w in (model, start))
+                for p, q in zip(*logs):
                     value += m.KL_COEF * (math.exp(q - p) - (q - p) - 1.0) - advantage * p
             return value / len(group)
 
@@ -115,7 +115,7 @@ class SelfPlay(unittest.TestCase):
         self.assertEqual(m.average(models), {"w": [[2.0, 2.0], [4.0, 2.0]]})
         policies = []
         with patch.object(m, "average", policies.extend), patch.object(m, "ROUNDS", 4):
-            quietly(m.self_play, reference(), m.majority, NAMES, 1)
+            quietly(m.self_play, reference(), NAMES, 1)
         self.assertEqual(len(policies), 2)
         self.assertNotEqual(*policies)
 

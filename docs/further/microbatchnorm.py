@@ -527,7 +527,7 @@ def check_claims(claims):
 
 def run(experiment, **files):
     """Run an experiment as the command line says, and exit with its status. files: for each option
-    the function that reads its file, the value without one, and what the file holds."""
+    its type=, the function that reads its file, the default without one, and a help text."""
     for name in ("SIGINT", "SIGPIPE"):  # Ctrl-C and | head end the program without a traceback
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -535,10 +535,10 @@ def run(experiment, **files):
     gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
-    for option, (reader, default, text) in files.items():
-        parser.add_argument(f"--{option}", type=reader, default=default, metavar="FILE", help=text)
+    for option, arguments in files.items():
+        parser.add_argument(f"--{option}", metavar="FILE", **arguments)
     sys.exit(experiment(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    run(experiment, names=(read_names, NAMES, "your names, one a line, UTF-8"))
+    run(experiment, names=dict(type=read_names, default=NAMES, help="names, one a line, UTF-8"))

@@ -292,39 +292,11 @@ def schedule(step, steps):
     return min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps), 1.0)
 
 
-# --- Gold score -----------------------------------------------------------------------------------
-#
-# The task: complete a name from its first letters. What people want is the gold score (Gao et al.
-# 2022, arXiv:2210.10760): vowels and consonants in turn, few hard letters, no repeats, an end.
-
-VOWELS, HARD = "aeiouy", "bcdgkpqtx"
-
-
-def sample_prompt(names, rng):
-    """"." and the first letter of a name, or its first two, as tokens."""
-    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
-
-
-def repeats(text):
-    """The share of pairs of neighboring characters that came before: 3 of 7 in ".nanana."."""
-    pairs = list(zip(text, text[1:]))
-    return 1.0 - len(set(pairs)) / len(pairs)
-
-
-def gold(text):
-    """The gold score, at most 1, of a text such as ".anna." or, unfinished, ".annannannannann"."""
-    name, unfinished = text.strip("."), not text.endswith(".")
-    vowel = [letter in VOWELS for letter in name]
-    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
-    hard = sum(letter in HARD for letter in name) / len(name)
-    return turns - hard - repeats(text) - unfinished
-
-
 # --- Policy ---------------------------------------------------------------------------------------
 #
-# In reinforcement learning's words the language model is the policy pi, the text so far the state
-# s_t, the next token the action a_t, a sampled completion y a rollout. The reference pi_ref is the
-# policy at the start: in practice after supervised fine-tuning (SFT), here after pretraining.
+# The task: complete a name from its first letters. The policy pi is a language model: its state s_t
+# is the text so far, its action a_t the next token, a rollout a sampled completion y. The reference
+# pi_ref is the policy at the start: in practice from supervised fine-tuning (SFT), here pretrained.
 
 
 def pretrain(names, rng):
@@ -340,9 +312,37 @@ def pretrain(names, rng):
     return freeze(model)
 
 
+def sample_prompt(names, rng):
+    """"." and the first letter of a name, or its first two, as tokens."""
+    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
+
+
 def token_log_probs(model, prompt, completion):
     """log pi(a_t | s_t) for every token of a completion. END is one: where to stop is an action."""
     return [-loss for loss in token_losses(model, prompt + completion)[len(prompt) - 1 :]]
+
+
+# --- Evaluation -----------------------------------------------------------------------------------
+#
+# What people want of a name is its gold score (Gao et al. 2022, arXiv:2210.10760): vowels and
+# consonants in turn, few hard letters, no repeats, an end.
+
+VOWELS, HARD = "aeiouy", "bcdgkpqtx"
+
+
+def repeats(text):
+    """The share of pairs of neighboring characters that came before: 3 of 7 in ".nanana."."""
+    pairs = list(zip(text, text[1:]))
+    return 1.0 - len(set(pairs)) / len(pairs)
+
+
+def gold(text):
+    """The gold score, at most 1, of a text such as ".anna." or, unfinished, ".annannannannann"."""
+    name, unfinished = text.strip("."), not text.endswith(".")
+    vowel = [letter in VOWELS for letter in name]
+    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
+    hard = sum(letter in HARD for letter in name) / len(name)
+    return turns - hard - repeats(text) - unfinished
 
 
 class Rollout(NamedTuple):
@@ -528,7 +528,7 @@ def check_claims(claims):
 
 def run(experiment, **files):
     """Run an experiment as the command line says, and exit with its status. files: for each option
-    the function that reads its file, the value without one, and what the file holds."""
+    its type=, the function that reads its file, the default without one, and a help text."""
     for name in ("SIGINT", "SIGPIPE"):  # Ctrl-C and | head end the program without a traceback
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -536,10 +536,10 @@ def run(experiment, **files):
     gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
-    for option, (reader, default, text) in files.items():
-        parser.add_argument(f"--{option}", type=reader, default=default, metavar="FILE", help=text)
+    for option, arguments in files.items():
+        parser.add_argument(f"--{option}", metavar="FILE", **arguments)
     sys.exit(experiment(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    run(experiment, names=(read_names, NAMES, "your names, one a line, UTF-8"))
+    run(experiment, names=dict(type=read_names, default=NAMES, help="names, one a line, UTF-8"))

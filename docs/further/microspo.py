@@ -10,15 +10,13 @@ and the reward of each is its win rate,
 where k3 estimates the KL divergence from the reference. So the rewards change with the policy.
 
 What runs: a tiny GPT learns names. Self-play learns from that majority; DPO learns from as many
-completions, of the reference. Self-play also learns from an annotator who does have a score.
+completions, of the reference.
 
 What to look for: the exploitability, how often the best reply to a policy wins, 1/2 at least. DPO
 ends nearly every name in a. It beats the reference more often than self-play does, the usual test,
 but any name in e beats it. Self-play starts the same way, meets names in e, and turns: the average
-of its policies is less exploitable than the reference.
-
-When to use it: opinions differ, and completions can be compared during training. When not: one
-score explains the comparisons. Self-play works then, too, but asks for k (k - 1) / 2 per prompt.
+of its policies is less exploitable than the reference. Use it if completions can be compared during
+training and opinions differ; it asks for k (k - 1) / 2 comparisons per prompt.
 
     python microspo.py [--seed N] [--names FILE]        16 seconds, standard library only
 """
@@ -31,11 +29,9 @@ import sys
 from math import fsum
 from operator import mul
 from statistics import fmean
-from typing import NamedTuple
 
 N_EMBD, N_HEAD, N_LAYER, BLOCK_SIZE, INIT_STD = 8, 2, 1, 16, 0.08
 PRETRAIN_STEPS, PRETRAIN_LR = 600, 0.01  # one name per step; the loss is flat by then
-TASTE = 12.0  # the annotator's log-odds of preferring a completion, per unit of gold
 GROUP, ROUNDS = 8, 64  # k completions of one prompt, and one update, per round
 POLICY_LR = 0.02  # of self-play: Adam's at first, it falls to 0
 KL_COEF = 0.2  # reward lost per nat; with 0 play circles so widely that nothing is gained
@@ -306,39 +302,11 @@ def schedule(step, steps):
     return min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps), 1.0)
 
 
-# --- Gold score -----------------------------------------------------------------------------------
-#
-# The task: complete a name from its first letters. What people want is the gold score (Gao et al.
-# 2022, arXiv:2210.10760): vowels and consonants in turn, few hard letters, no repeats, an end.
-
-VOWELS, HARD = "aeiouy", "bcdgkpqtx"
-
-
-def sample_prompt(names, rng):
-    """"." and the first letter of a name, or its first two, as tokens."""
-    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
-
-
-def repeats(text):
-    """The share of pairs of neighboring characters that came before: 3 of 7 in ".nanana."."""
-    pairs = list(zip(text, text[1:]))
-    return 1.0 - len(set(pairs)) / len(pairs)
-
-
-def gold(text):
-    """The gold score, at most 1, of a text such as ".anna." or, unfinished, ".annannannannann"."""
-    name, unfinished = text.strip("."), not text.endswith(".")
-    vowel = [letter in VOWELS for letter in name]
-    turns = sum(a != b for a, b in zip(vowel, vowel[1:])) / max(1, len(name) - 1)
-    hard = sum(letter in HARD for letter in name) / len(name)
-    return turns - hard - repeats(text) - unfinished
-
-
 # --- Policy ---------------------------------------------------------------------------------------
 #
-# In reinforcement learning's words the language model is the policy pi, the text so far the state
-# s_t, the next token the action a_t, a sampled completion y a rollout. The reference pi_ref is the
-# policy at the start: in practice after supervised fine-tuning (SFT), here after pretraining.
+# The task: complete a name from its first letters. The policy pi is a language model: its state s_t
+# is the text so far, its action a_t the next token, a rollout a sampled completion y. The reference
+# pi_ref is the policy at the start: in practice from supervised fine-tuning (SFT), here pretrained.
 
 
 def pretrain(names, rng):
@@ -354,40 +322,14 @@ def pretrain(names, rng):
     return freeze(model)
 
 
+def sample_prompt(names, rng):
+    """"." and the first letter of a name, or its first two, as tokens."""
+    return encode("." + rng.choice(names)[: rng.choice((1, 2))])
+
+
 def token_log_probs(model, prompt, completion):
     """log pi(a_t | s_t) for every token of a completion. END is one: where to stop is an action."""
     return [-loss for loss in token_losses(model, prompt + completion)[len(prompt) - 1 :]]
-
-
-class Rollout(NamedTuple):
-    prompt: list  # tokens
-    completion: list  # tokens
-    log_probs: list  # log pi(a_t | s_t) of its tokens, by the policy that sampled it
-    ref_log_probs: list  # log pi_ref(a_t | s_t)
-    text: str  # prompt and completion
-
-
-def sample_rollout(policy, reference, prompt, rng):
-    """Complete a prompt with a policy in floats."""
-    y = sample(policy, prompt, rng)
-    log_probs, ref_log_probs = (token_log_probs(m, prompt, y) for m in (policy, reference))
-    return Rollout(prompt, y, log_probs, ref_log_probs, decode(prompt + y))
-
-
-def measure(rollouts):
-    """Means over rollouts. KL and k3 estimate the KL divergence from the reference, in nats, by
-    sums over tokens: of x = log pi(a_t | s_t) - log pi_ref(a_t | s_t), and of e^-x - 1 + x, which
-    is never negative, and less noisy near the reference (Schulman 2020)."""
-    ratios = [[p - q for p, q in zip(r.log_probs, r.ref_log_probs)] for r in rollouts]
-    return {
-        "gold": fmean(gold(r.text) for r in rollouts),
-        "KL": fmean(fsum(xs) for xs in ratios),
-        "k3": fmean(fsum(math.exp(-x) - 1.0 + x for x in xs) for xs in ratios),
-        "entropy": -fmean(p for r in rollouts for p in r.log_probs),  # estimated, nats per token
-        "repeats": fmean(repeats(r.text) for r in rollouts),
-        "length": fmean(len(r.completion) for r in rollouts),
-        "no end": fmean(r.completion[-1] != END for r in rollouts),
-    }
 
 
 # === Preferences ==================================================================================
@@ -412,39 +354,11 @@ def majority(a, b):
     return (0.5, 1.0, 0.0)[(ending(b) - ending(a)) % 3]
 
 
-def sigmoid(x):
-    return math.exp(min(x, 0.0)) / (1.0 + math.exp(-abs(x)))  # no overflow, whatever x
-
-
-def preference_loss(margin):
-    """-log sigmoid(margin) = log(1 + e^-margin), the negative log-likelihood of a choice whose
-    margin is a Value. The derivative is -sigmoid(-margin)."""
-    m = margin.data
-    loss = max(-m, 0.0) + math.log1p(math.exp(-abs(m)))  # no overflow, whatever m
-    return Value(loss, (margin,), (-sigmoid(-m),))
-
-
-def annotator(a, b):
-    """P(text a is preferred to text b) from a score, by the Bradley-Terry model."""
-    return sigmoid(TASTE * (gold(a) - gold(b)))
-
-
-def compare_endings(reference, names, rng):
-    """Sample two completions of a prompt whose endings differ: (prompt, chosen, rejected)."""
-    while True:
-        prompt = sample_prompt(names, rng)
-        a, b = sample(reference, prompt, rng), sample(reference, prompt, rng)
-        p = majority(decode(prompt + a), decode(prompt + b))
-        if p != 0.5:
-            return (prompt, a, b) if p == 1.0 else (prompt, b, a)
-
-
-def evaluate(rollouts):
-    """Means, shares of the endings, and the exploitability."""
-    means = {key: x for key, x in measure(rollouts).items() if key in ("gold", "KL", "length")}
-    a, other, e = (fmean(ending(r.text) == i for r in rollouts) for i in range(3))
+def shares(texts):
+    """Of the endings, and the exploitability."""
+    a, other, e = (fmean(ending(text) == i for text in texts) for i in range(3))
     best_reply = max(a / 2 + other, other / 2 + e, e / 2 + a)
-    return means | {"a": a, "other": other, "e": e, "exploitability": best_reply}
+    return {"a": a, "other": other, "e": e, "exploitability": best_reply}
 
 
 # === Self-play preference optimization ============================================================
@@ -463,9 +377,9 @@ def evaluate(rollouts):
 #   their weights stands for it, over the second half of the rounds.
 
 
-def win_rates(texts, prefer):
-    """How often each text is preferred to the others; prefer(a, b) is P(a is preferred to b)."""
-    return [fmean(prefer(a, b) for b in texts[:i] + texts[i + 1 :]) for i, a in enumerate(texts)]
+def win_rates(texts):
+    """How often each text is preferred to the others."""
+    return [fmean(majority(a, b) for b in texts[:i] + texts[i + 1 :]) for i, a in enumerate(texts)]
 
 
 def k3(log_prob, ref_log_prob):
@@ -481,7 +395,7 @@ def average(models):
     }
 
 
-def self_play(reference, prefer, names, seed):
+def self_play(reference, names, seed):
     """Train a copy of the reference; return the average of the second half of the rounds."""
     rng = random.Random(seed)
     policy, played, recent = unfreeze(reference), [], []
@@ -489,23 +403,38 @@ def self_play(reference, prefer, names, seed):
     for round_ in range(ROUNDS):
         # 1. Sample completions of a prompt; their win rates are the rewards.
         pi, prompt = freeze(policy), sample_prompt(names, rng)
-        rollouts = [sample_rollout(pi, reference, prompt, rng) for _ in range(GROUP)]
-        rewards = win_rates([r.text for r in rollouts], prefer)
+        completions = [sample(pi, prompt, rng) for _ in range(GROUP)]
+        texts = [decode(prompt + y) for y in completions]
 
         # 2. Learn from them once.
-        for r, reward in zip(rollouts, rewards):
-            log_probs = token_log_probs(policy, r.prompt, r.completion)
-            penalty = total([k3(p, q) for p, q in zip(log_probs, r.ref_log_probs)])
+        for y, reward in zip(completions, win_rates(texts)):
+            log_probs, ref_log_probs = (token_log_probs(m, prompt, y) for m in (policy, reference))
+            penalty = total([k3(p, q) for p, q in zip(log_probs, ref_log_probs)])
             loss = total(log_probs) * (0.5 - reward) + penalty * KL_COEF
             (loss * (1.0 / GROUP)).backward()
         optimizer.step(POLICY_LR * (1.0 - round_ / ROUNDS))
 
         played.append(freeze(policy))
-        recent += rollouts
+        recent += texts
         if (round_ + 1) % 8 == 0:
-            print_row(f"round {round_ + 1}", evaluate(recent))
+            print_row(f"round {round_ + 1}", shares(recent))
             recent = []
     return average(played[ROUNDS // 2 :])
+
+
+# --- Preference loss ------------------------------------------------------------------------------
+
+
+def sigmoid(x):
+    return math.exp(min(x, 0.0)) / (1.0 + math.exp(-abs(x)))  # no overflow, whatever x
+
+
+def preference_loss(margin):
+    """-log sigmoid(margin) = log(1 + e^-margin), the negative log-likelihood of a choice whose
+    margin is a Value. The derivative is -sigmoid(-margin)."""
+    m = margin.data
+    loss = max(-m, 0.0) + math.log1p(math.exp(-abs(m)))  # no overflow, whatever m
+    return Value(loss, (margin,), (-sigmoid(-m),))
 
 
 # --- DPO loss -------------------------------------------------------------------------------------
@@ -534,6 +463,16 @@ def dpo_loss(logratio_w, logratio_l, beta):
 # only comparisons of their own completions could say, and that is the idea of self-play.
 
 
+def compare_endings(reference, names, rng):
+    """Sample two completions of a prompt whose endings differ: (prompt, chosen, rejected)."""
+    while True:
+        prompt = sample_prompt(names, rng)
+        a, b = sample(reference, prompt, rng), sample(reference, prompt, rng)
+        p = majority(decode(prompt + a), decode(prompt + b))
+        if p != 0.5:
+            return (prompt, a, b) if p == 1.0 else (prompt, b, a)
+
+
 def train_dpo(reference, comparisons):
     policy = unfreeze(reference)
     optimizer = Adam(parameters(policy))
@@ -555,34 +494,32 @@ def experiment(seed, names):
     assert len({ending(name) for name in names}) == 3, "names must end in a, in e, and otherwise"
     rng = random.Random(seed)
     reference = pretrain(names, rng)
-    prompts = [sample_prompt(names, rng) for _ in range(SAMPLES)]
-    rollouts = [sample_rollout(reference, reference, prompt, rng) for prompt in prompts]
-    policies, results = {"reference": reference}, {}
-    header = {key: key for key in evaluate(rollouts)}
     print(f"microspo, seed {seed}. a, other, e: shares of names that end so; exploitability:")
-    print(f"how often the best reply wins. A row is of the {8 * GROUP} completions of 8 rounds.")
-    for label, prefer in {"self-play": majority, "on gold": annotator}.items():
-        print_row(f"\n{label:12}", header)
-        policies[label] = self_play(reference, prefer, names, seed)
+    print(f"how often the best reply wins. A row is of the {8 * GROUP} completions of 8 rounds.\n")
+    header = {key: key for key in ("a", "other", "e", "exploitability")}
+    print_row("self-play", header)
+    policies = {"reference": reference, "self-play": self_play(reference, names, seed)}
     comparisons = [compare_endings(reference, names, rng) for _ in range(STEPS)]
     policies["DPO"] = train_dpo(reference, comparisons)
 
-    print("\nFresh completions; wins: over the reference's of the same prompts (majority).")
-    print_row("", header | {"wins": "wins"})
+    print("\nFresh completions; wins: over the reference's of the same prompts.")
+    print_row("", header | {"wins": "wins", "KL": "KL"})
+    prompts, rows = [sample_prompt(names, rng) for _ in range(SAMPLES)], []
+    rivals = [decode(x + sample(reference, x, rng)) for x in prompts]
     for label, policy in policies.items():
-        fresh = [sample_rollout(policy, reference, prompt, rng) for prompt in prompts]
-        wins = fmean(majority(r.text, s.text) for r, s in zip(fresh, rollouts))
-        results[label] = evaluate(fresh) | {"wins": wins}
-        print_row(label, results[label])
-        print("  ", *(r.text for r in fresh[:6]))
-    start, play, on_gold, dpo = results.values()
-    before, after, fitted = (row["exploitability"] for row in (start, play, dpo))
+        fresh = [(x, sample(policy, x, rng)) for x in prompts]
+        texts = [decode(x + y) for x, y in fresh]
+        wins = fmean(map(majority, texts, rivals))
+        kl = fmean(log_prob(policy, x, y) - log_prob(reference, x, y) for x, y in fresh)
+        rows.append(shares(texts) | {"wins": wins, "KL": kl})
+        print_row(label, rows[-1])
+        print("  ", *texts[:6])
+    before, after, fitted = (row["exploitability"] for row in rows)
     return check_claims([
         ("self-play: exploitability", after, "<=", 0.75),
         ("self-play: exploitability below the reference's", before - after, ">=", 0.0),
         ("DPO: exploitability above the reference's", fitted - before, ">=", 0.15),
-        ("DPO: wins above self-play's", dpo["wins"] - play["wins"], ">=", 0.05),
-        ("on gold: gold above the reference's", on_gold["gold"] - start["gold"], ">=", 0.06),
+        ("DPO: wins above self-play's", rows[2]["wins"] - rows[1]["wins"], ">=", 0.05),
     ])
 
 
@@ -656,7 +593,7 @@ def check_claims(claims):
 
 def run(experiment, **files):
     """Run an experiment as the command line says, and exit with its status. files: for each option
-    the function that reads its file, the value without one, and what the file holds."""
+    its type=, the function that reads its file, the default without one, and a help text."""
     for name in ("SIGINT", "SIGPIPE"):  # Ctrl-C and | head end the program without a traceback
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -664,10 +601,10 @@ def run(experiment, **files):
     gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
-    for option, (reader, default, text) in files.items():
-        parser.add_argument(f"--{option}", type=reader, default=default, metavar="FILE", help=text)
+    for option, arguments in files.items():
+        parser.add_argument(f"--{option}", metavar="FILE", **arguments)
     sys.exit(experiment(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    run(experiment, names=(read_names, NAMES, "your names, one a line, UTF-8"))
+    run(experiment, names=dict(type=read_names, default=NAMES, help="names, one a line, UTF-8"))

@@ -227,7 +227,7 @@ FIGURES = {
         "Held-out loss of each student at its best step",
     ),
     "microspo": (
-        lambda: bars("microspo", "Fresh completions", r"^(\S.{11}).* ([\d.]+) +[\d.]+$",
+        lambda: bars("microspo", "Fresh completions", r"^(\S.{11}).* ([\d.]+) +[\d.]+ +[\d.]+$",
                      "exploitability: how often the best reply wins"),
         "Exploitability of each policy",
     ),
