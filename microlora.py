@@ -23,7 +23,7 @@ learns romanized Korean names. What to look for (% of full fine-tuning's gain, m
 Memory goes to a gradient and two Adam moments per number that learns: here 25,776 floats or 306;
 for 7 billion weights 84 GB, or 0.5 GB for rank 16 in every matrix. The weights and the activations
 stay. In practice one adapts every matrix, doubles r from 8 on while the held-out loss falls, and
-tunes the rate, often ten times full fine-tuning's; alpha/r lets one rate serve every r.
+tunes the rate, which is higher than full fine-tuning's; alpha/r lets one rate serve every r.
 Use it when memory is short or many tasks share a base; else fine-tune fully.
 
     python microlora.py [--seed N] [--names FILE]        23 s, standard library only
@@ -117,7 +117,7 @@ def topological_sort(node, seen, order):
 
 
 # A dot product written with * and + would be a node for every product and every sum. We know its
-# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, several times faster.
+# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, which is faster.
 
 
 def detach(xs):
@@ -508,7 +508,7 @@ def run(experiment, **files):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # results appear as they come, in a pipe too
-    gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
+    gc.disable()  # graphs hold no cycles: looking for them takes time for nothing
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     for option, arguments in files.items():

@@ -16,12 +16,10 @@ lower: at most about a third of the FLOP-matched MLP's, and about that of the pa
 or less, though that MLP does 5.67 times the compute. "gradient" is the norm of the router's
 gradient without B's part; it is 0 with TOP_K = 1, since a softmax over one logit is 1.
     This task has no structure for a router to find, and experts go idle because ROUTER_INIT is
-small: with 3 none does, and the loss is .10 without B, .06 with B, and .05 with a router that is
-frozen instead of learned (means of seeds 0 to 7).
+small: with 3 none does, and the loss is .10 without B and .06 with B (means of seeds 0 to 7).
 
 Use a MoE where compute is scarcer than memory, which holds every expert. Compute is multiply-adds
-here. In time, a step with B takes 1.6 times a FLOP-matched one's and 0.7 times a parameter-matched
-one's, since the router's 16 logits, a third of the MoE's multiply-adds, are nodes of the graph.
+here. In time less is gained: the router's logits, a third of them, are nodes of the graph.
 
     python micromoe.py [--seed N]        19 seconds, standard library only
 """
@@ -110,7 +108,7 @@ def topological_sort(node, seen, order):
 
 
 # A dot product written with * and + would be a node for every product and every sum. We know its
-# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, several times faster.
+# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, which is faster.
 
 
 def detach(xs):
@@ -238,7 +236,7 @@ def schedule(step, steps):
 #     dL/dW2 = g h^T        dL/da = W2^T g where a > 0, else 0
 #     dL/dW1 = (dL/da) x^T  dL/dx = W1^T (dL/da)
 # The lesson is the router's decision, so the router is made of Values. The experts, most of the
-# weights, are floats: in Values they would take three lines, and the run half as long again.
+# weights, are floats: in Values they would take three lines and a longer run.
 
 
 class Expert:
@@ -299,8 +297,8 @@ class ExpertRun(Value):
 #     dL/dw_i = g . o_i             more weight lowers L if its output points against g
 #     dL/dz_i = w_i g . (o_i - y)   how the router learns: z_i rises if o_i does better than y
 # The last sums to 0 over the chosen: if one logit rises, another falls. An expert that is not
-# chosen costs nothing; neither it nor its logit gets a gradient from this token. Without b, which
-# favors an expert whatever x is, 4.75 experts end idle instead of 6.25 (means of seeds 0 to 7).
+# chosen costs nothing; neither it nor its logit gets a gradient from this token. b favors
+# an expert whatever x is.
 
 
 def moe(model, experts, x):
@@ -468,7 +466,7 @@ def run(experiment, **files):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # results appear as they come, in a pipe too
-    gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
+    gc.disable()  # graphs hold no cycles: looking for them takes time for nothing
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     for option, arguments in files.items():

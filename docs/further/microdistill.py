@@ -41,7 +41,7 @@ BLOCK_SIZE, INIT_STD = 16, 0.08  # context in tokens; standard deviation of the 
 TEST = 62  # held-out names, a quarter of all
 FEW, FEWER = 30, 10  # names that students learn from: few enough for hard labels to overfit
 TEACHER_STEPS, STEPS = 400, 240  # one name per step; 240 are eight passes over the few names
-# Each the best of 0.005, 0.01, 0.02, 0.04, 0.08 and 0.16 (24 seeds), or within 0.005 nats of it:
+# Each the best of 0.005, 0.01, 0.02, 0.04, 0.08 and 0.16 or within 0.005 nats of it:
 HARD_LR, LR = 0.01, 0.02  # of hard and smoothed labels on the few names; of all other runs
 TEMPERATURE = 2.0  # T of the soft targets; Hinton et al. tried 1 to 20. Here 1 does as well
 SMOOTHING = 0.1  # share of a label that is spread evenly
@@ -115,7 +115,7 @@ def topological_sort(node, seen, order):
 
 
 # A dot product written with * and + would be a node for every product and every sum. We know its
-# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, several times faster.
+# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, which is faster.
 
 
 def detach(xs):
@@ -531,7 +531,7 @@ def run(experiment, **files):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # results appear as they come, in a pipe too
-    gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
+    gc.disable()  # graphs hold no cycles: looking for them takes time for nothing
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     for option, arguments in files.items():

@@ -99,7 +99,7 @@ def topological_sort(node, seen, order):
 
 
 # A dot product written with * and + would be a node for every product and every sum. We know its
-# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, several times faster.
+# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, which is faster.
 
 
 def detach(xs):
@@ -533,7 +533,7 @@ def run(experiment, **files):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # results appear as they come, in a pipe too
-    gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
+    gc.disable()  # graphs hold no cycles: looking for them takes time for nothing
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     for option, arguments in files.items():

@@ -40,8 +40,8 @@ BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # of the initial weights
 
 STEPS = 400  # of every run, one name per step
-# Peak rates. Of 0.0025, 0.005, 0.01, 0.02, 0.04 and 0.08 (24 seeds) 0.04 is the best of linear and
-# cosine decay, and 0.01 that of the constant rate. The average is best at 0.02.
+# Peak rates. Of 0.0025, 0.005, 0.01, 0.02, 0.04 and 0.08 0.04 is the best of linear and
+# cosine decay, and 0.01 that of the constant rate.
 HIGH, LOW = 0.04, 0.01
 DROPS, GAMMA = (0.5, 0.75), 0.3  # step decay multiplies by GAMMA after these shares of the steps
 DECAY = 0.2  # WSD decays in this share of the steps
@@ -115,7 +115,7 @@ def topological_sort(node, seen, order):
 
 
 # A dot product written with * and + would be a node for every product and every sum. We know its
-# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, several times faster.
+# derivatives, d(a . b)/d(a_i) = b_i and the reverse, so one node does it, which is faster.
 
 
 def detach(xs):
@@ -531,7 +531,7 @@ def run(experiment, **files):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # results appear as they come, in a pipe too
-    gc.disable()  # graphs hold no cycles; looking for them would take a tenth of the time
+    gc.disable()  # graphs hold no cycles: looking for them takes time for nothing
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     for option, arguments in files.items():
