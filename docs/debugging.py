@@ -7,7 +7,7 @@ unedited "-" and edited "+". A fence ```text case ID seed N PATTERN shows the ed
 
     python docs/debugging.py                  all cases
     python docs/debugging.py 12 [--seed N]    plant case 12 and run it; an exercise: microdpo 1
-    python docs/debugging.py check            does every edit apply?
+    python docs/debugging.py check [ID ...]   does every edit apply? do these print what is shown?
     python docs/debugging.py write [ID ...]   run what the pages show, and write it into them
 """
 
@@ -55,8 +55,9 @@ def plant(text, edit):
         lines = [line or " " for line in hunk.splitlines()]
         old = "\n".join(["", *(line[1:] for line in lines if line[0] in "- "), ""])
         new = "\n".join(["", *(line[1:] for line in lines if line[0] in "+ "), ""])
-        if text.count(old) != 1:
-            raise ValueError(f"stands {text.count(old)} times in the script:{old}")
+        places = re.findall(f"(?={re.escape(old)})", text)
+        if len(places) != 1:
+            raise ValueError(f"stands {len(places)} times in the script:{old}")
         text = text.replace(old, new)
     return text[1:]
 
@@ -102,14 +103,21 @@ def filled(fence, script, edit, seed):
     return "\n".join([heading, *edited, "```"])
 
 
-def write(only):
-    """Run what the pages show, two runs at a time, and write it into them."""
+def shown(only):
+    """The results of all pages, run two at a time."""
     cases = read_cases()
-    shown = [r for page in PAGES for section in split(page) for r in results(section, cases, only)]
-    runs = [(script, edit, seed) for _, script, edit, seed in shown]
-    runs += [(script, "", seed) for fence, script, _, seed in shown if fence[1] == "diff"]
+    found = [r for page in PAGES for section in split(page) for r in results(section, cases, only)]
+    runs = [(script, edit, seed) for _, script, edit, seed in found]
+    runs += [(script, "", seed) for fence, script, _, seed in found if fence[1] == "diff"]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda run: output(*run), dict.fromkeys(runs)))
+    return found
+
+
+def write(only):
+    """Run what the pages show, and write it into them."""
+    cases = read_cases()
+    shown(only)
     for page in PAGES:
         sections = split(page)  # again: a run takes long enough to edit a page
         for n, section in enumerate(sections):
@@ -119,8 +127,9 @@ def write(only):
             page.write_text("".join(sections), "utf-8")
 
 
-def check():
-    """Print the cases whose edit does not apply or is no Python; their number."""
+def check(only):
+    """Print the cases whose edit does not apply or is no Python, and those of only that print
+    something else than is shown; their number."""
     failed = 0
     for case, (_, script, edit) in read_cases().items():
         try:
@@ -128,6 +137,10 @@ def check():
         except (ValueError, SyntaxError) as error:
             failed += 1
             print(f"case {case}: {error}")
+    for result in shown(only) if only else []:
+        if filled(*result) != result[0][0]:
+            failed += 1
+            print(f"{result[1]} prints something else now:\n{filled(*result)}")
     return failed
 
 
@@ -146,21 +159,16 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "words", nargs="*", metavar="ID", help="a case, or check, or write [ID ...]"
-    )
+    parser.add_argument("words", nargs="*", metavar="ID", help="a case, or check or write")
     parser.add_argument("--seed", type=int, default=42, metavar="N", help="default: 42")
     arguments = parser.parse_args()
     words, cases = arguments.words, read_cases()
     if not words:
-        print(
-            "\n".join(f"{case}. {title} ({script})" for case, (title, script, _) in cases.items())
-        )
-    elif words == ["check"]:
-        return min(check(), 1)
-    elif words[0] == "write":
-        # "microdpo 1" are two words
-        write(re.findall(r"(?:micro\w+ )?\d+", " ".join(words[1:])))
+        for case, (title, script, _) in cases.items():
+            print(f"{case}. {title} ({script})")
+    elif words[0] in ("check", "write"):
+        only = re.findall(r"(?:micro\w+ )?\d+", " ".join(words[1:]))  # "microdpo 1" is one ID
+        return check(only) > 0 if words[0] == "check" else write(only)
     elif " ".join(words) in cases:
         return run(" ".join(words), arguments.seed)
     else:

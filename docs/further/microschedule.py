@@ -40,8 +40,8 @@ BLOCK_SIZE = 16  # context in tokens: names of up to 15 letters
 INIT_STD = 0.08  # of the initial weights
 
 STEPS = 400  # of every run, one name per step
-# Peak rates. Of 0.0025, 0.005, 0.01, 0.02, 0.04 and 0.08 0.04 is the best of linear and
-# cosine decay, and 0.01 that of the constant rate.
+# Peak rates. Of 0.0025, 0.005, 0.01, 0.02, 0.04 and 0.08 the best of linear and cosine decay is
+# 0.04, that of the constant rate 0.01.
 HIGH, LOW = 0.04, 0.01
 DROPS, GAMMA = (0.5, 0.75), 0.3  # step decay multiplies by GAMMA after these shares of the steps
 DECAY = 0.2  # WSD decays in this share of the steps
