@@ -80,11 +80,11 @@ class Learner(unittest.TestCase):
     def test_what_goes_wrong_makes_one_clear_line(self):
         loss = "preference_loss((logratio_w - logratio_l) * beta)"
         for body, got in (
-            ("raise NotImplementedError", "NotImplementedError in line 4"),
-            ("return dpo_loss(logratio_w, logratio_l, beta)", "RecursionError in line 4"),
-            ("return logratio", "NameError in line 4"),
-            ("return (", "SyntaxError in line 4"),
-            ("exit()", "SystemExit in line 4"),
+            ("raise NotImplementedError", "NotImplementedError in line "),
+            ("return dpo_loss(logratio_w, logratio_l, beta)", "RecursionError in line "),
+            ("return logratio", "NameError in line "),
+            ("return (", "SyntaxError in line "),
+            ("exit()", "SystemExit in line "),
             (loss, "null"),
             (f"return {loss}.data", "0.541698"),
             (f"return [{loss}]", '[{"Value": 0.541698}]'),

@@ -99,7 +99,7 @@ def check(seed):
 
 
 def rates(seeds):
-    starts, pretraining, adaptation, korean, english = zip(*map(setup, seeds))
+    starts, pretraining, adaptation, korean, _ = zip(*map(setup, seeds))
     base = pretrain(gpt.stack(starts), pretraining)
     n, shape = len(RATES), (len(seeds), len(RATES))
     adaptation, korean_n = ([x for x in xs for _ in RATES] for xs in (adaptation, korean))
