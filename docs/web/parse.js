@@ -100,18 +100,19 @@ function rowsOf(lines, first, last) {
       continue;
     }
     const documented = row.prose.some(({ name }) => name);
+    if (documented && /^\S/.test(text) && !inside && depth === 0) begin();
     if (lines[i].defines) {
       const from = endOf(lines, i) + 1; // after the header
       const doc = /^ *"""/.test(lines[from]?.text) && lines[from - 1].text.endsWith(":");
-      if (documented || (doc && hasCode())) begin();
       if (doc) {
+        if (hasCode()) begin();
         code(i, from - 1);
         end = endOf(lines, from);
         const name = lines[i].defines.replace(".", "");
         row.prose.push({ name, text: plain(lines, from, end), first: from, last: end });
         continue;
       }
-    } else if (documented && /^\S/.test(text) && !inside && depth === 0) begin();
+    }
     code(i, end);
   }
   for (const { code: numbers } of rows) {

@@ -17,9 +17,7 @@ export async function runPage(name, query) {
     if (found && found.name !== name) throw new Error(`Case ${id} is of ${found.name}.`);
     const script = await load(name);
     const edited = found ? parse(plant(script.source, found.diff)) : script;
-    const times = await text("results/times.md").catch(() => "");
-    const seconds = new RegExp(`^\\| ${name} \\| (\\d+) \\|`, "m").exec(times)?.[1];
-    panels.set(key, new Panel(name, edited, { id, found, seconds }));
+    panels.set(key, new Panel(name, edited, id, found));
   }
   const panel = panels.get(key);
   if (query !== undefined) panel.fill(given);
@@ -27,7 +25,8 @@ export async function runPage(name, query) {
 }
 
 class Panel {
-  constructor(name, script, { id, found, seconds }) {
+  constructor(name, script, id, found) {
+    const [, seconds] = /^ {4}python \w+\.py .*? (\d+) s/m.exec(script.source) ?? [];
     Object.assign(this, { name, script, id, worker: null, records: [] });
     this.root = document.createElement("div");
     this.part = (selector) => this.root.querySelector(selector);
