@@ -269,6 +269,7 @@ class BatchNorm(Value):
         self.outputs = [Value(gain.data * u + bias.data, (self,), (0.0,)) for u in self.u]
 
     def chain_rule(self):
+        """Add d(loss)/dx, d(loss)/dgain and d(loss)/dbias to the gradients of the children."""
         *xs, gain, bias = self.children
         grads = [y.grad for y in self.outputs]
         products = [g * u for g, u in zip(grads, self.u)]

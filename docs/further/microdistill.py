@@ -349,7 +349,8 @@ def soft(teacher, tokens, t):
 
 
 def smooth(example):
-    """Softness without knowledge: label smoothing (Szegedy et al. 2016, arXiv:1512.00567)."""
+    """Softness without knowledge: label smoothing (Szegedy et al. 2016, arXiv:1512.00567) spreads
+    a share SMOOTHING of every target evenly over the tokens."""
     tokens, targets = example
     return tokens, [[(1.0 - SMOOTHING) * x + SMOOTHING / len(q) for x in q] for q in targets]
 

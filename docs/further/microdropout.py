@@ -295,6 +295,7 @@ ALL_ON = [1.0] * HIDDEN
 
 
 def sample_mask(p, rng):
+    """HIDDEN factors: 0 with probability p, else 1 / (1 - p)."""
     return [float(rng.random() >= p) / (1.0 - p) for _ in range(HIDDEN)]
 
 

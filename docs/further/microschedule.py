@@ -345,6 +345,7 @@ def linear_decay(step, steps):
 
 
 def cosine_decay(step, steps):
+    """From 1 to 0 along half a cosine."""
     return 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 

@@ -383,6 +383,7 @@ def win_rates(texts):
 
 
 def k3(log_prob, ref_log_prob):
+    """Of one token; never negative."""
     u = ref_log_prob - log_prob
     return u.exp() - u - 1.0
 

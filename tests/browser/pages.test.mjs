@@ -21,7 +21,7 @@ const isHeading = (text) => /^# (---|===) .*[-=]{3}$/.test(text);
 const squeezed = (text) => text.replace(/\s+/g, "");
 const PHONE = { width: 390, height: 844 };
 const PAGES = ["", "#read/microppo", "#diff/microgrpo/microppo", "#run/microppo?ROUNDS=4"];
-const SHORT = "PRETRAIN_STEPS=30&COMPARISONS=240&RM_STEPS=100&CRITIC_STEPS=20&SAMPLES=12&ROUNDS=3";
+const SHORT = "PRETRAIN_STEPS=30&COMPARISONS=240&RM_STEPS=100&CRITIC_STEPS=20&SAMPLES=12&ROUNDS=3&ROLLOUTS=8&EPOCHS=2";
 
 after(close);
 
