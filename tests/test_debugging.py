@@ -55,8 +55,8 @@ class Planting(unittest.TestCase):
                 m.write(["4"])
                 self.assertEqual(page.read_text(), PAGE)
                 m.write(["3"])
-            wanted = PAGE.replace("^gold\n", "^gold\ngold 22 of 7\n")
-            wanted = wanted.replace("old\n", "-gold 0 of 7\n+gold 22 of 7\n KL 0\n")
+            wanted = PAGE.replace("^gold\n", "^gold\ngold 20 of 7\n")
+            wanted = wanted.replace("old\n", "-gold 0 of 7\n+gold 20 of 7\n KL 0\n")
             self.assertEqual(page.read_text(), wanted)
 
 
@@ -87,7 +87,7 @@ class Pages(unittest.TestCase):
 
     def test_a_few_edits_run(self):
         with tempfile.TemporaryDirectory() as folder:
-            for case in list(self.cases)[::12]:
+            for case in list(self.cases)[::25]:
                 path = Path(folder) / Path(self.cases[case][1]).name
                 text = (ROOT / self.cases[case][1]).read_text("utf-8")
                 path.write_text(m.plant(text, self.cases[case][2]), "utf-8")
