@@ -56,7 +56,7 @@ class Planting(unittest.TestCase):
                 self.assertEqual(page.read_text(), PAGE)
                 m.write(["3"])
             wanted = PAGE.replace("^gold\n", "^gold\ngold 20 of 7\n")
-            wanted = wanted.replace("old\n", "-gold 0 of 7\n+gold 20 of 7\n KL 0\n")
+            wanted = wanted.replace("\nold\n", "\n-gold 0 of 7\n+gold 20 of 7\n KL 0\n")
             self.assertEqual(page.read_text(), wanted)
 
 

@@ -36,8 +36,9 @@ class Panel {
         <h1>${found ? `Case ${id}` : `Run ${name}`}</h1>
         ${found ? caseHtml(found) : ""}
         <p class="note">Python runs in this page, by Pyodide: some 6 MB, loaded at the first run.
-          ${seconds ? `Unedited, it takes ${seconds} s in CPython and up to twice that here.` : ""}
-          Fewer steps or rounds make it shorter; claims may fail then.</p>
+          ${seconds ? `Unedited, it takes ${seconds} s in CPython and about twice that here.` : ""}
+          Fewer steps or rounds make it shorter; claims may fail then. Its exp, tanh and cos can differ
+          from other systems' in the last bit, so a long run may end a little differently.</p>
       </header>
       <form aria-label="Settings">
         <div class="actions">
@@ -146,8 +147,8 @@ class Panel {
 
 /** The title of a case may tell the solution, so it is hidden like the edit. */
 function caseHtml({ title, diff, path }) {
-  return `<p>An edit of a few lines is planted in ${path}. Which one? Run it, and choose the kept run
-      beside its output: the difference gives it away.</p>
+  return `<p>An edit of a few lines is planted in ${path}. Which one? Run it, compare with the recorded
+      run, and find the number that gives it away.</p>
     <details><summary>Show the edit</summary>
       <p class="question">${escape(title)}</p>
       <pre class="output" tabindex="0">${escape(diff)}</pre>
@@ -164,7 +165,7 @@ function assignmentHtml({ names, values, meaning }) {
     <p class="note" id="${about}">${escape(meaning)}</p></div>`;
 }
 
-/** What one run was told, and what it said. */
+/** One run: its settings and its output. */
 class Record {
   constructor(panel, command, changes) {
     const count = Object.keys(changes).length;
@@ -185,12 +186,12 @@ class Record {
         .map(({ name, was }) => `<code>${name} = <del>${escape(was)}</del>
           <ins>${escape(changes[name])}</ins></code>`).join("")}</p>` : ""}
       <p class="facts"><a download="${panel.name}.py" href="${URL.createObjectURL(source)}">the
-        script as it is run</a> <label hidden>beside <select></select></label></p>
+        script as it is run</a> <label hidden>compare with <select></select></label></p>
       <pre class="progress" aria-hidden="true"></pre>
       <pre class="output" role="log" aria-label="Output" tabindex="0"></pre>
       <div class="comparison"></div>
       <pre class="errors"></pre>`;
-    this.part("select").addEventListener("change", ({ target }) => this.beside(target.value));
+    this.part("select").addEventListener("change", ({ target }) => this.compare(target.value));
     this.heard({ state: "loading" });
   }
 
@@ -232,12 +233,12 @@ class Record {
     this.part(".progress").hidden = !["loading", "running"].includes(state);
     this.part("label").hidden = state !== "done";
     this.part("select").innerHTML = ["", ...this.panel.records.map(({ label }) => label),
-      "the kept run, seed 42"].filter((label) => label !== this.label)
+      "the recorded run, seed 42"].filter((label) => label !== this.label)
       .map((label) => `<option>${label}</option>`).join("");
   }
 
-  /** The output beside that of another run, or beside the kept run of the unedited script. */
-  async beside(label) {
+  /** The output compared with that of another run, or with the recorded run of the unedited script. */
+  async compare(label) {
     const { panel } = this;
     const other = panel.records.find((record) => record.label === label)?.output
       ?? (label && await text(`runs/${panel.name}.txt`));

@@ -53,7 +53,7 @@ export async function open(hash, { cdn = true, tampered = {}, files = {}, ...opt
     });
   });
   for (const [path, body] of Object.entries(files)) { // files of the project, replaced
-    await context.route(`**/${path}`, (route) => route.fulfill({ body, contentType: "text/plain" }));
+    await context.route(`**/${path}`, (route) => route.fulfill({ body }));
   }
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
@@ -66,24 +66,25 @@ export async function open(hash, { cdn = true, tampered = {}, files = {}, ...opt
 /** The newest CPython there is: {command, version}. */
 export function newestPython() {
   const script = "import sys; print('%d.%03d' % sys.version_info[:2])";
-  const found = ["python3", ...[10, 11, 12, 13, 14, 15].map((minor) => `python3.${minor}`), ...pyenv()]
-    .flatMap((command) => {
-      try {
-        const version = execFileSync(command, ["-c", script], { stdio: "pipe", encoding: "utf8" });
-        return [{ command, version: version.trim() }];
-      } catch {
-        return [];
-      }
-    });
+  const numbered = [10, 11, 12, 13, 14, 15].map((minor) => `python3.${minor}`);
+  const found = ["python3", ...numbered, ...pyenv()].flatMap((command) => {
+    try {
+      const version = execFileSync(command, ["-c", script], { stdio: "pipe", encoding: "utf8" });
+      return [{ command, version: version.trim() }];
+    } catch {
+      return [];
+    }
+  });
   return found.sort((a, b) => (a.version < b.version ? 1 : -1))[0];
 }
 
 /** The interpreters of pyenv, which are not on the PATH. */
 function pyenv() {
   try {
-    const run = (...args) => execFileSync("pyenv", args, { stdio: "pipe", encoding: "utf8" }).trim();
+    const options = { stdio: "pipe", encoding: "utf8" };
+    const run = (...args) => execFileSync("pyenv", args, options).trim();
     const root = run("root");
-    return run("versions", "--bare").split("\n").filter((version) => /^3\.\d+\.\d+$/.test(version))
+    return run("versions", "--bare").split("\n").filter((name) => /^3\.\d+\.\d+$/.test(name))
       .map((version) => `${root}/versions/${version}/bin/python3`);
   } catch {
     return [];

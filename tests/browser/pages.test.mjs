@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -21,7 +21,8 @@ const isHeading = (text) => /^# (---|===) .*[-=]{3}$/.test(text);
 const squeezed = (text) => text.replace(/\s+/g, "");
 const PHONE = { width: 390, height: 844 };
 const PAGES = ["", "#read/microppo", "#diff/microgrpo/microppo", "#run/microppo?ROUNDS=4"];
-const SHORT = "PRETRAIN_STEPS=30&COMPARISONS=240&RM_STEPS=100&CRITIC_STEPS=20&SAMPLES=12&ROUNDS=3&ROLLOUTS=8&EPOCHS=2";
+const SHORT = "PRETRAIN_STEPS=30&COMPARISONS=240&RM_STEPS=100&CRITIC_STEPS=20&SAMPLES=12"
+  + "&ROUNDS=3&ROLLOUTS=8&EPOCHS=2";
 
 after(close);
 
@@ -33,6 +34,10 @@ async function state(page, ...states) {
 }
 
 const text = (page, selector) => page.textContent(selector);
+
+function unfold(page) {
+  return page.$$eval("details", (all) => all.forEach((details) => { details.open = true; }));
+}
 
 async function finish(page) {
   const { errors, requested } = page.context();
@@ -68,7 +73,7 @@ for (const { name, question, lines } of scripts) {
       }),
       titles: [...document.querySelectorAll(".section h2")].map((e) => e.textContent),
       colors: document.querySelectorAll(".hljs-keyword").length,
-      links: [...document.querySelectorAll("#page a[href^='#read/']")].map((a) => a.hash.split("/")),
+      links: [...document.querySelectorAll("#page a[href^='#read/']")].map((a) => a.hash),
       ids: [...document.querySelectorAll("[id]")].map((e) => e.id),
     }));
     const count = new Array(lines.length).fill(0);
@@ -83,11 +88,13 @@ for (const { name, question, lines } of scripts) {
       assert.equal(squeezed(prose), squeezed(plain));
     }
     lines.forEach((line, i) => {
-      if (isHeading(line)) assert.ok(shown.titles.includes(line.split(" ").slice(2, -1).join(" ")), line);
-      else if (line.trim()) assert.equal(count[i], 1, `line ${i + 1}: ${line}`);
+      if (isHeading(line)) {
+        assert.ok(shown.titles.includes(line.split(" ").slice(2, -1).join(" ")), line);
+      } else if (line.trim()) assert.equal(count[i], 1, `line ${i + 1}: ${line}`);
     });
     assert.ok(shown.colors > 50);
-    const targets = shown.links.filter(([, other, id]) => other === name && id).map(([, , id]) => id);
+    const targets = shown.links.map((hash) => hash.split("/"))
+      .filter(([, other, id]) => other === name && id).map(([, , id]) => id);
     assert.ok(targets.filter((id) => id.startsWith("def-")).length > 50, "calls are linked");
     assert.deepEqual(targets.filter((id) => !shown.ids.includes(id)), []);
     assert.equal(new Set(shown.ids).size, shown.ids.length);
@@ -148,17 +155,19 @@ test("a run prints what CPython prints, to the byte", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "microalign-"));
   writeFileSync(join(folder, "microppo.py"), record.source);
   const began = performance.now();
-  const native = spawnSync(command, ["microppo.py", "--seed", "7"], { cwd: folder, encoding: "utf8" });
+  const options = { cwd: folder, encoding: "utf8" };
+  const native = spawnSync(command, ["microppo.py", "--seed", "7"], options);
   const seconds = (performance.now() - began) / 1000;
   rmSync(folder, { recursive: true });
   assert.equal(record.output, native.stdout);
   assert.match(said, new RegExp(`exit status ${native.status},`));
   assert.equal(record.errors, "");
   assert.match(record.edits, /ROUNDS = 18 3/);
-  await page.selectOption(".record select", "the kept run, seed 42");
+  await page.selectOption(".record select", "the recorded run, seed 42");
   await page.waitForSelector(".comparison .changed");
   await finish(page);
-  t.diagnostic(`Pyodide: ${(+record.loading).toFixed(1)} s to load, ${(+record.seconds).toFixed(1)} s to run;`
+  const [loading, running] = [record.loading, record.seconds].map((s) => Number(s).toFixed(1));
+  t.diagnostic(`Pyodide: ${loading} s to load, ${running} s to run;`
     + ` CPython ${version}: ${seconds.toFixed(1)} s`);
 });
 
@@ -186,7 +195,8 @@ test("a setting that is no literal is refused, and so is a bad file", async () =
   assert.match(await text(page, ".errors"), /^ROUNDS = print\('x'\): give a number/);
   assert.equal(await text(page, ".record .output"), "");
   await page.click(".reset");
-  assert.equal(await page.inputValue("[name=ROUNDS]"), /GROUP = (\d+)/.exec(script("microreinforce").source)[1]);
+  const [, rounds] = /^ROUNDS,.* = (\d+),/m.exec(script("microreinforce").source);
+  assert.equal(await page.inputValue("[name=ROUNDS]"), rounds);
   await page.fill("[name=ROUNDS]", "4");
   assert.match(await page.evaluate(() => location.hash), /^#run\/microreinforce\?ROUNDS=4$/);
   await page.setInputFiles("[name=names]", {
@@ -202,8 +212,8 @@ test("a setting that is no literal is refused, and so is a bad file", async () =
 test("a case of the debugging page opens with its edit planted and hidden", async () => {
   const [line] = /^BALANCE = .*$/m.exec(script("micromoe").source);
   const files = {
-    "docs/debugging.md": ["# Debugging", "### 7. Which expert?", "What is wrong?", "<details>",
-      `\`\`\`diff micromoe.py\n-${line}\n+BALANCE = 7.5  # planted\n\`\`\``, "</details>", "### 8. Next",
+    "docs/debugging.md": ["# Debugging", "### 7. Which expert?", "What is wrong?",
+      `\`\`\`diff micromoe.py\n-${line}\n+BALANCE = 7.5  # planted\n\`\`\``, "### 8. Next",
     ].join("\n\n"),
   };
   const page = await open("#run/micromoe?case=7&seed=3", { files });
@@ -220,7 +230,7 @@ test("a case of the debugging page opens with its edit planted and hidden", asyn
   await finish(page);
 });
 
-test("every case of the debugging page can be opened", { skip: !existsSync(`${ROOT}docs/debugging.md`) }, () => {
+test("every case of the debugging page can be opened", () => {
   const page = readFileSync(`${ROOT}docs/debugging.md`, "utf8");
   for (const [, id] of page.matchAll(/^### (\d+)\. /gm)) {
     const { name, diff } = caseOf(page, id);
@@ -243,7 +253,7 @@ test("without the CDN the page reads and diffs, and says what is missing", async
 });
 
 test("a tampered file is refused", async () => {
-  const tampered = { "core.min.js": "globalThis.evil = 1; export default {}", "python_stdlib.zip": "x" };
+  const tampered = { "core.min.js": "globalThis.evil = 1", "python_stdlib.zip": "x" };
   const page = await open("#read/microlora", { tampered });
   assert.ok(await page.isVisible("#plain"));
   assert.equal(await page.evaluate(() => globalThis.evil), undefined);
@@ -258,11 +268,11 @@ for (const colorScheme of ["light", "dark"]) {
   test(`axe finds no violation, ${colorScheme}`, async () => {
     for (const hash of PAGES) {
       const page = await open(hash, { colorScheme });
-      await page.evaluate(() => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+      await unfold(page);
       await page.addScriptTag({ path: `${PACKAGES}axe-core/axe.min.js` });
       const violations = await page.evaluate(async () => {
         const result = await axe.run(document, { resultTypes: ["violations"] });
-        return result.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html} (${nodes.length})`);
+        return result.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
       });
       assert.deepEqual(violations, [], hash);
       await finish(page);
@@ -273,8 +283,9 @@ for (const colorScheme of ["light", "dark"]) {
 test("nothing is wider than a phone", async () => {
   for (const hash of PAGES) {
     const page = await open(hash, { viewport: PHONE });
-    await page.evaluate(() => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
-    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), PHONE.width, hash);
+    await unfold(page);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.equal(width, PHONE.width, hash);
     await finish(page);
   }
 });
