@@ -10,7 +10,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+import microdpo
 import microppo as m
+import microrlaif
+import microspo
 from microppo import END, Value
 from tests.helpers import slope
 
@@ -162,6 +165,28 @@ class Training(unittest.TestCase):
                 self.assertAlmostEqual(p.data, data[i], 12)
         for step, share in enumerate([0.5, 1.0, *((20 - step) / 18 for step in range(2, 20))]):
             self.assertAlmostEqual(m.schedule(step, 20), share, 14)
+
+    def test_every_training_loop_follows_its_schedule(self):
+        """The learning rate of each step is the setting's times schedule(step, steps)."""
+        model, names = microdpo.init_gpt(random.Random(1)), ["anna", "bo"]
+        pair = (m.encode(".a"), m.encode("na."), m.encode("b."))
+        pairs = [(*pair, -1.0, -2.0, 1.0)] * 8
+        loops = [
+            (microdpo, microdpo.PRETRAIN_LR, "pretrain", names, random.Random(1)),
+            (microdpo, microdpo.LR, "train_dpo", model, pairs, 0.5),
+            (microdpo, microdpo.LR, "train_sft", model, pairs),
+            (microspo, microspo.LR, "train_dpo", model, [pair] * 4),
+            (microrlaif, microrlaif.LR, "train_dpo", "", model, [(*pair, 1.0)] * 4),
+            (microrlaif, microrlaif.TEACH_LR, "train_labeller", model, names, random.Random(1)),
+        ]
+        for module, lr, function, *arguments in loops:
+            rates = []
+            adam = type("Recorder", (module.Adam,), {"step": lambda self, lr: rates.append(lr)})  # noqa: B023
+            steps = {x: 4 for x in ("STEPS", "PRETRAIN_STEPS", "TEACH_STEPS") if hasattr(module, x)}
+            with patch.multiple(module, Adam=adam, **steps):
+                printed(getattr(module, function), *arguments)
+            wanted = [lr * module.schedule(step, 4) for step in range(4)]
+            self.assertEqual(rates, wanted, f"{module.__name__}.{function}")
 
     def test_models(self):
         floats = {"w": [[1.0, 2.0], [3.0, 4.0]], "v": [[5.0]]}

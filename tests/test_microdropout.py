@@ -133,6 +133,14 @@ class Remedies(unittest.TestCase):
         norms = [sum(x * x for x in m.parameters(model)) for model in weights]
         self.assertLess(norms[3], norms[0])
 
+    def test_the_rate_follows_its_schedule(self):
+        examples, rates = m.make_examples(["anna"]), []
+        adam = type("Recorder", (m.AdamW,), {"step": lambda self, lr: rates.append(lr)})
+        quiet = {"AdamW": adam, "progress": lambda *args: None}
+        with patch.multiple(m, STEPS=4, EVAL_EVERY=4, BATCH_SIZE=1, **quiet):
+            m.train("", 0.5, 0.0, 0.05, examples, examples, 1)
+        self.assertEqual(rates, [0.05 * m.schedule(step, 4) for step in range(4)])
+
 
 class Pairs(unittest.TestCase):
     def test_counts(self):

@@ -1,6 +1,6 @@
 // DIFF: two scripts side by side, section by section.
 import { highlight, load, scripts } from "./code.js";
-import { escape } from "./prose.js";
+import { escape, lineAttributes } from "./prose.js";
 
 const CONTEXT = 3; // equal lines shown around a change
 
@@ -97,13 +97,13 @@ export function rowsHtml(a, b, htmlA, htmlB, numberA = 1, numberB = 1) {
   const html = rows.map(({ kind, lefts: own, rights: others }) => {
     let [left, right] = [own.map((i) => htmlA[i]), others.map((j) => htmlB[j])];
     if (kind === "changed") [left, right] = markWords(a[own[0]], b[others[0]], left, right);
-    const side = (texts, numbers, first, mark) => {
+    const side = (all, numbers, texts, first, mark) => {
       const tag = kind === "equal" ? "span" : mark;
-      return `<pre>${texts.map((text, k) => `<${tag} class="line" data-n="${first + numbers[k]}">${
-        text}</${tag}>`).join("")}</pre>`;
+      return `<pre>${texts.map((text, k) => `<${tag} class="line" ${
+        lineAttributes(all[numbers[k]], first + numbers[k])}>${text}</${tag}>`).join("")}</pre>`;
     };
-    return `<div class="beside ${kind}">${side(left, own, numberA, "del")}${
-      side(right, others, numberB, "ins")}</div>`;
+    return `<div class="beside ${kind}">${side(a, own, left, numberA, "del")}${
+      side(b, others, right, numberB, "ins")}</div>`;
   });
   const parts = [];
   for (let i = 0, end; i < rows.length; i = Math.max(end, i + 1)) {

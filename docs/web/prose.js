@@ -3,6 +3,10 @@
 export const escape = (text) => text.replace(/[&<>"]/g,
   (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 
+/** Of a line of code: its number, and how far it is indented. */
+export const lineAttributes = (text, number) =>
+  `data-n="${number}" style="--indent: ${text.search(/\S|$/)}"`;
+
 /** context: link (from a name in the text to an address, or null), settings (a set of names),
  * file (from a path to an address, or null). */
 export function proseToHtml(text, context) {

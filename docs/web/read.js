@@ -1,6 +1,6 @@
 // READ: prose beside code.
 import { highlight, load, scripts, text } from "./code.js";
-import { escape, proseToHtml } from "./prose.js";
+import { escape, lineAttributes, proseToHtml } from "./prose.js";
 
 export async function readPage(name) {
   const { url, question } = scripts.get(name);
@@ -46,7 +46,7 @@ export async function readPage(name) {
         return `${owner}<a href="#read/${name}/def-${target}">${called}</a>`;
       });
     const id = key ? ` id="def-${key}" tabindex="-1"` : "";
-    return `<span class="line" data-n="${n + 1}"${id}>${html}</span>`;
+    return `<span class="line" ${lineAttributes(script.lines[n], n + 1)}${id}>${html}</span>`;
   }
 }
 

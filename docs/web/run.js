@@ -36,9 +36,10 @@ class Panel {
         <h1>${found ? `Case ${id}` : `Run ${name}`}</h1>
         ${found ? caseHtml(found) : ""}
         <p class="note">Python runs in this page, by Pyodide: some 6 MB, loaded at the first run.
-          ${seconds ? `Unedited, it takes ${seconds} s in CPython and about twice that here.` : ""}
-          Fewer steps or rounds make it shorter; claims may fail then. Its exp, tanh and cos can differ
-          from other systems' in the last bit, so a long run may end a little differently.</p>
+          ${seconds ? `Unedited, it takes ${seconds} s in CPython, about twice that here.` : ""}
+          Fewer steps or rounds make it shorter; claims may fail then. exp, tanh and cos can
+          differ from other systems' in the last bit, so a long run may end a little
+          differently.</p>
       </header>
       <form aria-label="Settings">
         <div class="actions">
@@ -147,8 +148,8 @@ class Panel {
 
 /** The title of a case may tell the solution, so it is hidden like the edit. */
 function caseHtml({ title, diff, path }) {
-  return `<p>An edit of a few lines is planted in ${path}. Which one? Run it, compare with the recorded
-      run, and find the number that gives it away.</p>
+  return `<p>An edit of a few lines is planted in ${path}. Which one? Run it, compare with the
+      recorded run, and find the number that gives it away.</p>
     <details><summary>Show the edit</summary>
       <p class="question">${escape(title)}</p>
       <pre class="output" tabindex="0">${escape(diff)}</pre>
@@ -237,7 +238,7 @@ class Record {
       .map((label) => `<option>${label}</option>`).join("");
   }
 
-  /** The output compared with that of another run, or with the recorded run of the unedited script. */
+  /** The output compared with that of another run, or with the one recorded in docs/runs. */
   async compare(label) {
     const { panel } = this;
     const other = panel.records.find((record) => record.label === label)?.output

@@ -15,7 +15,7 @@ import task
 import torch
 from reward import fit, scores, script, train_critic, train_reward_model, values
 
-RATES = [0.003, 0.006, 0.012, 0.024]
+RATES = [0.0015, 0.003, 0.006, 0.012, 0.024]
 KL_COEFS = [0.0, 0.6, 1.2, 2.4]
 
 
