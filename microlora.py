@@ -47,7 +47,7 @@ KOREAN_TEST, ENGLISH_TEST = 50, 20  # held-out names: nothing is trained on them
 PRETRAIN_STEPS, STEPS = 200, 200  # one name per step; STEPS is for each row of the table
 ALPHA = 8
 # Of 0.0025, 0.005, 0.01, ..., 0.32, chosen on the held-out names that are reported: each is the
-# best, or within 0.02 nats of it, for every row that uses it.
+# best, or within 0.01 nats of it, for every row that uses it.
 PRETRAIN_LR, FULL_LR, SMALL_LR = 0.01, 0.01, 0.04
 SLOW = 1 / 16  # times these rates, full fine-tuning and rank 4 learn about as much Korean
 

@@ -1,7 +1,7 @@
 """Write the algorithms yourself: a script without the body of a function, and a check of yours.
 
     python docs/practice.py list                         what there is to write
-    python docs/practice.py new microdpo dpo_loss        makes practice_microdpo.py, in this folder
+    python docs/practice.py new microdpo dpo_loss        makes ./practice_microdpo.py, to fill in
     python docs/practice.py check practice_microdpo.py   says what agrees, and what does not
 
 Expected is what the script's own function gives, or central differences, or PyTorch's numbers
@@ -36,6 +36,7 @@ EXERCISES = """
 > token_log_probs(w, [0, 1], [2, 1, 0])
 - :]] => :-1]]  # the end token is missing: to stop is an action too
 - [len(prompt) - 1 : => [len(prompt) :  # the completion's first token is missing
+- [-loss for => [loss for  # the sign: these are losses, not log-probabilities
 * log_prob microdpo microspo microrlaif
 = gpt, w = lambda w, token, cache: w[""][token], unfreeze({"": [[0, 1, 2], [2, 0, 1], [1, 3, 0]]})
 > log_prob(w, [0, 1], [2, 1, 0])
@@ -98,6 +99,7 @@ EXERCISES = """
 * group_advantages microgrpo
 > group_advantages(golden("group")["rewards"][0]) == golden("group")["group_advantages"][0]
 - return [r - fmean(rewards) for r in rewards]  # divide by the standard deviation
+- (std + 1e-8) => (std * (len(rewards) / (len(rewards) - 1)) ** 0.5)  # std divides by n here
 * win_rates microspo
 = majority = lambda a, b: len(a) / (len(a) + len(b))
 > win_rates(["a", "bb", "cccc"])
@@ -210,8 +212,7 @@ def check(path):
         got = outcome(text, path, function, expression)
         print("ok  " if same(want, got) else "FAIL", expression)
         if not same(want, got):
-            rows = [f"with     {line}" for line in lines(function, "=")]
-            rows += [f"expected {want}", f"got      {got}"]
+            rows = [*lines(function, "="), f"expected {want}", f"got      {got}"]
             print(re.sub(NUMBER, lambda x: f"{float(x[0]):.6g}", "\n".join(rows)))
             for change, hint in (line.split("  # ") for line in lines(function, "-")):
                 mistaken = rewrite(TEXTS[script], function, change)
@@ -221,7 +222,6 @@ def check(path):
 
 
 def new(script, functions):
-    """Write a practice file into the current folder."""
     text = f"# Practice: {script} {' '.join(functions)}\n" + TEXTS[script]
     for function in functions:
         text = rewrite(text, function, "raise NotImplementedError")

@@ -39,6 +39,17 @@ function unfold(page) {
   return page.$$eval("details", (all) => all.forEach((details) => { details.open = true; }));
 }
 
+/** Everything is unfolded and examined. */
+async function checkAccessibility(page) {
+  await unfold(page);
+  await page.addScriptTag({ path: `${PACKAGES}axe-core/axe.min.js` });
+  const violations = await page.evaluate(async () => {
+    const result = await axe.run(document, { resultTypes: ["violations"] });
+    return result.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
+  });
+  assert.deepEqual(violations, [], page.url());
+}
+
 async function finish(page) {
   const { errors, requested } = page.context();
   assert.deepEqual(errors, []);
@@ -165,6 +176,7 @@ test("a run prints what CPython prints, to the byte", async (t) => {
   assert.match(record.edits, /ROUNDS = 18 3/);
   await page.selectOption(".record select", "the recorded run, seed 42");
   await page.waitForSelector(".comparison .changed");
+  await checkAccessibility(page);
   await finish(page);
   const [loading, running] = [record.loading, record.seconds].map((s) => Number(s).toFixed(1));
   t.diagnostic(`Pyodide: ${loading} s to load, ${running} s to run;`
@@ -225,6 +237,7 @@ test("a case of the debugging page opens with its edit planted and hidden", asyn
   await page.click("text=Show the edit");
   assert.ok(await page.isVisible("text=+BALANCE = 7.5  # planted"));
   assert.ok(await page.isVisible("text=7. Which expert?"));
+  await checkAccessibility(page);
   await page.goto(page.url().replace("micromoe", "microlora"));
   await page.waitForSelector("text=Case 7 is of micromoe.");
   await finish(page);
@@ -268,13 +281,7 @@ for (const colorScheme of ["light", "dark"]) {
   test(`axe finds no violation, ${colorScheme}`, async () => {
     for (const hash of PAGES) {
       const page = await open(hash, { colorScheme });
-      await unfold(page);
-      await page.addScriptTag({ path: `${PACKAGES}axe-core/axe.min.js` });
-      const violations = await page.evaluate(async () => {
-        const result = await axe.run(document, { resultTypes: ["violations"] });
-        return result.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`);
-      });
-      assert.deepEqual(violations, [], hash);
+      await checkAccessibility(page);
       await finish(page);
     }
   });

@@ -34,7 +34,7 @@ ENTRIES = [
           "comparisons exist, and new completions cannot be scored"),
     Entry("PPO on a reward model", "microppo", "Fresh completions", "KL penalty", "1,050 comparisons",
           "a learned reward model scores completions, and each is used several times"),
-    Entry("PPO on gold", "microppo", "Fresh completions", "on gold", "the gold score of 288 completions",
+    Entry("PPO on gold", "microppo", "Fresh completions", "on gold", "1,050 comparisons, from which its critic begins, and the gold score of 488 completions",
           "as above, with a program for a reward model"),
     Entry("REINFORCE, RLOO", "microreinforce", "\nRLOO ", "policy", "the gold score of 640 completions",
           "a program scores completions, and completions are cheap: the least code"),
@@ -51,7 +51,7 @@ One task: a GPT of 1,328 parameters that has learned names is to complete them w
 | --- | --- | --- | --- | --- | --- |
 """
 TAIL = """
-What may not be read off: a ranking. Two of the columns differ by design. REINFORCE, GRPO and PPO on gold are given the gold score itself; the others see comparisons only, made through a noisy annotator (RLAIF: by a model that has read good names). Each moves as far from the reference as its settings let it, and they ask for different amounts. Self-play ([microspo](further/microspo.md)) is not in the table: it wins against other policies, not a score.
+What may not be read off: a ranking. Two of the columns differ by design. REINFORCE, GRPO and PPO on gold are given the gold score itself (PPO on gold: comparisons, too, for its critic); the others see comparisons only, made through a noisy annotator (RLAIF: by a model that has read good names). Each moves as far from the reference as its settings let it, and they ask for different amounts. Self-play ([microspo](further/microspo.md)) is not in the table: it wins against other policies, not a score.
 
 Where each would be the choice:
 
