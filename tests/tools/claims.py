@@ -24,9 +24,9 @@ HEAD = """# The claims over seeds
 
 Made by `python tests/tools/claims.py write`. Bounds were chosen on the seeds from 0 to 200 and not
 moved afterwards; then twelve seeds from 401 on, which nobody had looked at, were run once. (Of
-microspo, which lost a control afterwards, and of microreinforce, whose control got a better learning
-rate: from 501 on, with the same bounds.) For each claim: mean ± standard deviation over seeds, and
-in brackets the *room*, the distance from the mean to the bound in standard deviations.
+microspo, which lost a control afterwards, and of microreinforce, whose control got a better rate:
+from 501 on, with the same bounds.) For each claim: mean ± standard deviation over seeds, and in
+brackets the *room*, the distance from the mean to the bound in standard deviations.
 """
 
 

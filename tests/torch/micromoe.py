@@ -52,7 +52,7 @@ def moe(w, x):
     """y for x of shape (models, n, d), the router's logits, and the experts chosen. All experts run
     on all tokens, and gates of 0 drop most outputs. tests/golden/pytorch.py has one that routes."""
     logits = x @ w["router"].mT + w["router_bias"]
-    top, chosen = logits.topk(min(script.TOP_K, logits.shape[-1]))
+    top, chosen = (z[..., -script.TOP_K :] for z in logits.sort(stable=True))  # ties as in the script
     gates = torch.zeros_like(logits).scatter(-1, chosen, top.softmax(-1))
     hidden = F.relu(torch.einsum("mnd,mehd->mneh", x, w["w1"]))
     outputs = torch.einsum("mneh,medh->mned", hidden, w["w2"])
