@@ -30,10 +30,8 @@ const browser = await chromium.launch({
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 
-export async function close() {
-  await browser.close();
-  server.kill();
-}
+process.on("exit", () => server.kill());
+export const close = () => browser.close();
 
 /** A page in a context of its own. tampered: {part of a CDN address: other content}. */
 export async function open(hash, { cdn = true, tampered = {}, files = {}, ...options } = {}) {

@@ -68,7 +68,7 @@ def numbers(text: str, entry: Entry) -> tuple[float, float]:
 def page(folder: Path) -> str:
     text, choices = HEAD, ""
     for entry in ENTRIES:
-        files = sorted(folder.glob(f"{entry.script}_4??.txt"))
+        files = sorted(folder.glob(f"{entry.script}_[4-9]??.txt"))
         golds, kls = zip(*(numbers(file.read_text("utf-8"), entry) for file in files))
         cells = [f"{statistics.fmean(xs):.2f} ± {statistics.stdev(xs):.2f}" for xs in (golds, kls)]
         text += f"| {entry.name} | {entry.script} | {len(files)} | {cells[0]} | {cells[1]} | {entry.asks} |\n"

@@ -50,9 +50,9 @@ def initial_weights(seeds, n_experts, width):
 
 def moe(w, x):
     """y for x of shape (models, n, d), the router's logits, and the experts chosen. All experts run
-    on all tokens, and gates of 0 drop most outputs. tests/golden/pytorch.py has one that routes."""
+    on all tokens, and gates of 0 drop most. A stable sort ranks equal logits as the script does."""
     logits = x @ w["router"].mT + w["router_bias"]
-    top, chosen = (z[..., -script.TOP_K :] for z in logits.sort(stable=True))  # ties as in the script
+    top, chosen = (z[..., -script.TOP_K :] for z in logits.sort(stable=True))
     gates = torch.zeros_like(logits).scatter(-1, chosen, top.softmax(-1))
     hidden = F.relu(torch.einsum("mnd,mehd->mneh", x, w["w1"]))
     outputs = torch.einsum("mneh,medh->mned", hidden, w["w2"])
