@@ -168,7 +168,7 @@ def rounds(script, title):
         kept = {k: row for k, row in rows.items() if k.startswith("round")}
         points = [(int(label.split()[1]), row["gold"]) for label, row in kept.items()]
         axis.plot(*zip(*points), "o-", color=color, markersize=4, label=head)
-    axis.legend(frameon=False, labelcolor="linecolor")
+    axis.legend(frameon=False, labelcolor="linecolor", loc="center left", bbox_to_anchor=(1.0, 0.5))
     axis.set_xlabel("round")
     axis.set_title(title)
     return figure
