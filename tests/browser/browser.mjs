@@ -31,7 +31,11 @@ const browser = await chromium.launch({
 });
 
 process.on("exit", () => server.kill());
-export const close = () => browser.close();
+
+export async function close() {
+  await browser.close();
+  server.kill();
+}
 
 /** A page in a context of its own. tampered: {part of a CDN address: other content}. */
 export async function open(hash, { cdn = true, tampered = {}, files = {}, ...options } = {}) {
