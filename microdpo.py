@@ -20,7 +20,7 @@ Use it when comparisons are what there is. If new completions can be scored, use
 pi_ref is the SFT model; here SFT is a rival, to show what the rejected completions add. Usual for
 real models: beta 0.1 and a learning rate of 1e-6 (TRL's defaults), a higher one with LoRA.
 
-    python microdpo.py [--seed N] [--names FILE] [--pairs FILE]    24 seconds, standard library only
+    python microdpo.py [--seed N] [--names FILE] [--pairs FILE]    22 seconds, standard library only
 """
 import argparse
 import gc

@@ -26,7 +26,7 @@ stay. In practice one adapts every matrix, doubles r from 8 on while the held-ou
 tunes the rate, which is higher than full fine-tuning's; alpha/r lets one rate serve every r.
 Use it when memory is short or many tasks share a base; else fine-tune fully.
 
-    python microlora.py [--seed N] [--names FILE]        23 s, standard library only
+    python microlora.py [--seed N] [--names FILE]        21 seconds, standard library only
 """
 
 import argparse

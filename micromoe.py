@@ -21,7 +21,7 @@ small: with 3 none does, and the loss is .10 without B and .06 with B (means of 
 Use a MoE where compute is scarcer than memory, which holds every expert. Compute is multiply-adds
 here. In time less is gained: the router's logits, a third of them, are nodes of the graph.
 
-    python micromoe.py [--seed N]        19 seconds, standard library only
+    python micromoe.py [--seed N]        17 seconds, standard library only
 """
 import argparse
 import gc

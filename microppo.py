@@ -16,7 +16,7 @@ never saw a missing end. On gold nothing is hacked, but KL rises and entropy fal
 Nobody has gold in practice: watch the length, read samples. Use PPO for any score (tests, rules);
 DPO learns from the same comparisons with less machinery.
 
-    python microppo.py [--seed N] [--names FILE]        26 seconds, standard library only
+    python microppo.py [--seed N] [--names FILE]        24 seconds, standard library only
 """
 import argparse
 import gc

@@ -21,7 +21,7 @@ needed: with noise they shift more than without the layer, and it learns. The co
 When to use it: deep networks with large batches, as in vision. When not: small batches, text, or
 whenever an output must not depend on other examples; RMSNorm normalizes each example by itself.
 
-    python microbatchnorm.py [--seed N] [--names FILE]     # about 18 seconds
+    python microbatchnorm.py [--seed N] [--names FILE]        21 seconds, standard library only
 """
 import argparse
 import gc

@@ -21,7 +21,7 @@ What to look for:
 When to use it: a model exists that is good but too costly, and its probabilities can be had; if
 only its texts can, train on those. When not: labels are plenty, and there is time to use them all.
 
-    python microdistill.py [--seed N] [--names FILE]        13 s, standard library only
+    python microdistill.py [--seed N] [--names FILE]        11 seconds, standard library only
 """
 
 import argparse

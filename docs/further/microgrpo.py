@@ -11,7 +11,7 @@ What to look for: no critic is missed. (At the same seed, microppo's run "on gol
 reference and, scaled, reward.) One epoch, of ratios 1, does about as well at its best rate: what
 more buy is not shown. Silent groups, of equal rewards, teach nothing. Use it if programs judge.
 
-    python microgrpo.py [--seed N] [--names FILE]        16 seconds, standard library only
+    python microgrpo.py [--seed N] [--names FILE]        15 seconds, standard library only
 """
 import argparse
 import gc

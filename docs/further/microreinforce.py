@@ -15,7 +15,7 @@ a baseline shrinks the scatter. Adding 1 to every reward makes no completion bet
 and RLOO cannot notice. Without a baseline less is learned then, at the best learning rate too.
 Use it when completions are cheap, for each is learned from once. PPO and GRPO can reuse them.
 
-    python microreinforce.py [--seed N] [--names FILE]        14 seconds, standard library only
+    python microreinforce.py [--seed N] [--names FILE]        12 seconds, standard library only
 """
 import argparse
 import gc

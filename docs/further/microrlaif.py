@@ -22,7 +22,7 @@ better names than its pupils do on average. A model that reads principles is no 
 When to use it: a model judges well, and people's time is short. First measure it on comparisons by
 people. When not: there are none. More labels make noise smaller, but not a bias.
 
-    python microrlaif.py [--seed N] [--names FILE]        19 seconds, standard library only
+    python microrlaif.py [--seed N] [--names FILE]        16 seconds, standard library only
 """
 import argparse
 import gc

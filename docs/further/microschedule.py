@@ -21,7 +21,7 @@ What to look for:
 When to use it: decay when you know the number of steps, use WSD or averaging when you do not. Warm
 up all the same: it costs nothing.
 
-    python microschedule.py [--seed N] [--names FILE]        18 s, standard library only
+    python microschedule.py [--seed N] [--names FILE]        14 seconds, standard library only
 """
 
 import argparse
