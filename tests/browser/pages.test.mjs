@@ -180,7 +180,7 @@ test("a run prints what CPython prints, to the byte", async (t) => {
   await finish(page);
   const [loading, running] = [record.loading, record.seconds].map((s) => Number(s).toFixed(1));
   t.diagnostic(`Pyodide: ${loading} s to load, ${running} s to run;`
-    + ` CPython ${version}: ${seconds.toFixed(1)} s`);
+    + ` CPython ${version.replace(".0", ".")}: ${seconds.toFixed(1)} s`);
 });
 
 test("Stop ends a run at once; a run goes on while another page is read", async () => {
