@@ -35,11 +35,11 @@ from operator import mul
 CODES, LETTERS = 14, 26  # 364 facts
 STEPS, BATCH_SIZE = 252, 52  # seven batches are all facts once: 36 passes
 SNAPSHOTS = 0, 10, STEPS // 10, STEPS  # steps after which all facts are evaluated
-N_EMBD, INIT_STD = 8, 0.3  # d, the length of x; of .1, .3, 1 the best for the control
+N_EMBD, INIT_STD = 8, 0.3  # d, the length of x; best of .1, .3, 1 if parameter-matched
 EXPERTS, TOP_K, EXPERT_WIDTH = 16, 2, 8  # width: hidden units of an expert
 ROUTER_INIT = 0.05  # length of the router's rows; small, so that training decides who gets what
 BALANCE = 0.5  # weight of B; Switch has 0.01, in far longer runs
-LR_MOE, LR_SMALL, LR_LARGE = 0.08, 0.12, 0.1  # of .045 to .2, within .01 nats of each's best
+LR_MOE, LR_SMALL, LR_LARGE = 0.08, 0.12, 0.1  # each the best of .045 to .2
 assert TOP_K <= EXPERTS == 2 * N_EMBD, "init_model() makes a router for 2 N_EMBD experts"
 
 

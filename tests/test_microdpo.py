@@ -203,10 +203,10 @@ class Files(unittest.TestCase):
 
     def test_a_run_on_pairs(self):
         pairs = [(X, Y_W, Y_L, 1.0)] * 24
-        with patch.multiple(m, **SMALL):
+        with patch.multiple(m, **SMALL | {"HELD_OUT": 9}):
             status, printed = quietly(m.experiment, 5, m.NAMES, pairs)
         self.assertEqual(status, 0)
-        self.assertIn("19 comparisons for training, 5 held out", printed)
+        self.assertIn("18 comparisons for training, 6 held out", printed)
         self.assertIn(".anna. preferred to .antan.", printed)
         self.assertNotIn("claims", printed)
         self.assertLessEqual(max(map(len, printed.splitlines())), 80)
